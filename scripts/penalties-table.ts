@@ -16,6 +16,7 @@ import { subjectOf } from "../src/penalties/applies.ts";
 import type { PenaltyDefinition, PenaltyOptions } from "../src/penalties/penalty.ts";
 import { penaltyNames } from "../src/penalties/table.ts";
 import { parsePlan } from "../src/penalties/text.ts";
+import { nodeProbe } from "../src/runtime/probe-node.ts";
 import { smallNetwork, trainedPenalties } from "../test/penalties/small-network.ts";
 
 type Definition = PenaltyDefinition<PenaltyOptions>;
@@ -95,7 +96,7 @@ const stepOf = (penalties: readonly PenaltyPlan[]) =>
 /** The step of the small network with adapters, an earlier one of which is any file. */
 async function adaptedStep(plans: readonly PenaltyPlan[]) {
   const model = await addAdapters(smallNetwork(), { rank: 2, include: /^m/ });
-  const penalties = await withFrozenVectors(model, plans, () => adapterOf(model));
+  const penalties = await withFrozenVectors(model, plans, { read: () => adapterOf(model), probe: nodeProbe });
   return buildStep(model, { objective: crossEntropy(), optimizer: sgd(), batch: 6, penalties });
 }
 

@@ -15,130 +15,63 @@ from pathlib import Path
 import numpy
 import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
 from peft import IA3Config, LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
 from torch import nn
+
+from adapter_networks import (
+    Attention, Blocks, Layers, Network, Tokens, Upward, UpwardAdapter, block_table, quantized, quantized_model, written_model
+)
 
 folder = Path("test/fixtures/peft")
 
 
-class Network(nn.Module):
-    """Convolutions, a fused projection on tokens, and a classifier."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1 = nn.Conv2d(2, 6, 3, stride=2, padding=1)
-        self.conv2 = nn.Conv2d(6, 8, 1)
-        self.qkv = nn.Linear(8, 24)
-        self.proj = nn.Linear(8, 8, bias=False)
-        self.fc1 = nn.Linear(8, 12)
-        self.head = nn.Linear(12, 5)
-
-    def forward(self, x):
-        x = torch.relu(self.conv2(torch.relu(self.conv1(x))))
-        x = x.flatten(2).transpose(1, 2)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)
-        x = x + self.proj(torch.softmax(q @ k.transpose(1, 2) / 8**0.5, -1) @ v)
-        return self.head(torch.tanh(self.fc1(x.mean(1))))
+def upward(kind):
+    """The network with adapters of a case beside its transposed convolutions."""
+    model = network(kind).requires_grad_(False)
+    own = cases[kind]
+    for name in own["target_modules"]:
+        scaling = own.get("lora_alpha", 1) / own.get("r", 1) ** (0.5 if own.get("use_rslora") else 1)
+        form = "ia3" if kind.startswith("ia3") else "dora" if kind.startswith("dora") else "lora"
+        setattr(model, name, UpwardAdapter(getattr(model, name), form, own.get("r"), scaling))
+    return model
 
 
-class Tokens(nn.Module):
-    """An embedding, convolutions with groups, one of them depthwise, and a classifier."""
-
-    def __init__(self):
-        super().__init__()
-        self.emb = nn.Embedding(11, 8)
-        self.conv = nn.Conv2d(8, 12, (3, 1), padding=(1, 0), groups=2)
-        self.depth = nn.Conv2d(12, 12, (3, 1), padding=(1, 0), groups=12, bias=False)
-        self.fc = nn.Linear(12, 7)
-        self.head = nn.Linear(7, 5)
-
-    def forward(self, x):
-        x = torch.relu(self.conv(self.emb(x).transpose(1, 2).unsqueeze(3)))
-        return self.head(torch.tanh(self.fc(self.depth(x).mean((2, 3)))))
+def named_upward(name):
+    """The name in PEFT's files of an adapter's parameter."""
+    return f"base_model.model.{name}" + (".weight" if name.endswith(("lora_A", "lora_B")) else "")
 
 
-class Layers(nn.Module):
-    """Two layers whose weights are those that a quantized file stands for."""
-
-    def __init__(self, weights):
-        super().__init__()
-        self.fc1, self.fc2 = nn.Linear(32, 24), nn.Linear(24, 5)
-        for layer, (weight, bias) in zip([self.fc1, self.fc2], weights):
-            layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
-
-    def forward(self, x):
-        return self.fc2(torch.tanh(self.fc1(x)))
+def save_peft(model, path):
+    """Without the adapter of the last projection, which begins with zeros and stays so: PEFT 0.21 adds its change twice."""
+    model.save_pretrained(path)
+    file = path / "adapter_model.safetensors"
+    found = load_file(file)
+    if any("out_proj" in key for key in found):
+        save_file({key: value for key, value in found.items() if "out_proj" not in key}, file, metadata={"format": "pt"})
 
 
-def quantized(kind):
-    """Levels, scales and zero points of two layers: blocks of 16 along the inputs (nbits), or one of each per unit."""
-    generator = numpy.random.default_rng(5)
-    for units, inputs in [(24, 32), (5, 24)]:
-        bits, block = (4, 16) if kind == "nbits" else (8, inputs)
-        blocks = -(-inputs // block)
-        levels = generator.integers(0, 2**bits, (units, blocks * block))
-        zeros = generator.integers(2 ** (bits - 1) - 2, 2 ** (bits - 1) + 3, (units, blocks))
-        scales = generator.uniform(0.5, 1.5, (units, blocks)).astype(numpy.float32) * numpy.float32(2.0**-bits)
-        bias = generator.normal(0, 0.1, units).astype(numpy.float32)
-        weight = (levels - zeros.repeat(block, 1)) * scales.astype(numpy.float64).repeat(block, 1)
-        yield levels, zeros, scales, bias, weight[:, :inputs].astype(numpy.float32)
-
-
-def quantized_model(kind):
-    """The file of `Layers`: MatMulNBits, or DequantizeLinear of uint8 and MatMul or Gemm."""
-    nodes, inits, x = [], [], "x"
-    for name, (levels, zeros, scales, bias, weight) in zip(["fc1", "fc2"], quantized(kind)):
-        units, inputs = weight.shape
-        y, add = ("logits" if name == "fc2" else f"{name}.out"), lambda array, part: inits.append(
-            numpy_helper.from_array(numpy.ascontiguousarray(array), f"{name}.{part}")
-        )
-        add(bias, "bias")
-        if kind == "nbits":
-            pack = lambda array: (array[..., 0::2] | array[..., 1::2] << 4).astype(numpy.uint8)
-            blocks = levels.reshape(units, -1, 16)
-            add(pack(blocks), "weight")
-            add(scales.flatten(), "scales")
-            add(pack(numpy.pad(zeros, [(0, 0), (0, zeros.shape[1] % 2)])), "zeros")
-            parts = [f"{name}.{part}" for part in ["weight", "scales", "zeros"]] + (["", "fc1.bias"] if name == "fc1" else [])
-            product = y if name == "fc1" else f"{name}.product"
-            nodes.append(helper.make_node(
-                "MatMulNBits", [x, *parts], [product], name, domain="com.microsoft", K=inputs, N=units, bits=4, block_size=16
-            ))
-            if name == "fc2":
-                nodes.append(helper.make_node("Add", [product, "fc2.bias"], [y], "fc2.add"))
-        else:
-            # One is stored as [in, out] for MatMul, the other as [out, in] for Gemm.
-            turned = name == "fc1"
-            add((levels.T if turned else levels).astype(numpy.uint8), "weight_quantized")
-            add(scales[:, 0], "scales")
-            add(zeros[:, 0].astype(numpy.uint8), "zeros")
-            parts = [f"{name}.{part}" for part in ["weight_quantized", "scales", "zeros"]]
-            nodes.append(helper.make_node("DequantizeLinear", parts, [f"{name}.weight"], axis=1 if turned else 0))
-            if turned:
-                nodes.append(helper.make_node("MatMul", [x, f"{name}.weight"], [f"{name}.product"], name))
-                nodes.append(helper.make_node("Add", [f"{name}.product", f"{name}.bias"], [y], f"{name}.add"))
-            else:
-                nodes.append(helper.make_node("Gemm", [x, f"{name}.weight", f"{name}.bias"], [y], name, transB=1))
-        if name == "fc1":
-            nodes.append(helper.make_node("Tanh", [y], ["hidden"]))
-            x = "hidden"
-    info = lambda name, width: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", width])
-    graph = helper.make_graph(nodes, kind, [info("x", 32)], [info("logits", 5)], inits)
-    domains = [helper.make_opsetid("", 21), helper.make_opsetid("com.microsoft", 1)]
-    return helper.make_model(graph, opset_imports=domains, ir_version=10)
+def save_upward(model, name, path):
+    path.mkdir(parents=True)
+    own = {named_upward(key): value.detach().clone() for key, value in model.named_parameters() if value.requires_grad}
+    save_file(own, path / "adapter_model.safetensors", metadata={"format": "pt"})
+    settings = {"peft_type": "IA3" if name.startswith("ia3") else "LORA", "feedforward_modules": [], **cases[name]}
+    (path / "adapter_config.json").write_text(json.dumps(settings, indent=2))
 
 
 def network(name):
     torch.manual_seed(0)
     if base_of(name) in ["nbits", "dequantize"]:
         return Layers([(weight, bias) for *_, bias, weight in quantized(base_of(name))])
-    return Network() if base_of(name) == "model" else Tokens()
+    if base_of(name) == "blocks":
+        return Blocks(block_table()[-1])
+    return {"model": Network, "tokens": Tokens, "attention": Attention, "upward": Upward}[base_of(name)]()
 
 
 def base_of(name):
     """The file beside which the adapter of a case lies."""
-    return name.removeprefix("dora-") if name.endswith(("nbits", "dequantize")) else bases.get(name, "model")
+    last = name.rsplit("-", 1)[-1]
+    return last if last in ["nbits", "dequantize", "blocks", "attention", "upward"] else bases.get(name, "model")
 
 
 bases = {"embedding": "tokens", "dora-embedding": "tokens", "groups": "tokens", "ia3-groups": "tokens"}
@@ -160,6 +93,14 @@ cases = {
     "dora-nbits": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["fc1", "fc2"]),
     "dora-dequantize": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["fc1", "fc2"]),
 }
+cases |= {
+    "attention": dict(r=3, lora_alpha=6, target_modules=["attn"]),
+    "blocks": dict(r=3, lora_alpha=6, target_modules=["emb"]),
+    "dora-blocks": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["emb"]),
+    "upward": dict(r=4, lora_alpha=5, use_rslora=True, target_modules=["up1", "up2"]),
+    "dora-upward": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["up1"]),
+    "ia3-upward": dict(target_modules=["up1", "up2"]),
+}
 # Into what PEFT merges, or what a file can hold merged.
 merged_cases = [name for name in cases if name != "groups" and base_of(name) in ["model", "tokens"]]
 
@@ -170,22 +111,25 @@ def config(name):
 
 def data(base):
     generator = torch.Generator().manual_seed(1)
-    if base == "tokens":
+    if base in ["tokens", "blocks"]:
         x = torch.randint(0, 11, (24, 6), generator=generator)
     else:
-        x = torch.randn(24, *([2, 8, 8] if base == "model" else [32]), generator=generator)
+        shapes = {"model": [2, 8, 8], "attention": [6, 8], "upward": [3, 5, 5]}
+        x = torch.randn(24, *shapes.get(base, [32]), generator=generator)
     return x, torch.randint(0, 5, (24,), generator=generator)
 
 
 def main():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for base in ["model", "tokens", "nbits", "dequantize"]:
+    for base in ["model", "tokens", "nbits", "dequantize", "attention", "blocks", "upward"]:
         x, y = data(base)
         path = folder / f"{base}.onnx"
-        if base in ["model", "tokens"]:
+        if base in ["attention", "blocks"]:
+            onnx.save(written_model(base, network(base)), path)
+        elif base in ["model", "tokens", "upward"]:
             torch.onnx.export(
-                network("lora" if base == "model" else "groups").eval(), (x,), str(path), dynamo=False, opset_version=17,
+                network({"model": "lora", "tokens": "groups"}.get(base, base)).eval(), (x,), str(path), dynamo=False, opset_version=17,
                 input_names=["x"], output_names=["logits"], dynamic_axes={"x": {0: "batch"}, "logits": {0: "batch"}},
             )
         else:
@@ -195,9 +139,12 @@ def main():
     for name in cases:
         x, y = data(base_of(name))
         torch.manual_seed(2)
-        model = get_peft_model(network(name), config(name))
-        model.save_pretrained(folder / name / "begin")
-        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=0.02)
+        by_hand = base_of(name) == "upward"
+        model = upward(name) if by_hand else get_peft_model(network(name), config(name))
+        save = lambda path: save_upward(model, name, path) if by_hand else save_peft(model, path)
+        save(folder / name / "begin")
+        trained = [p for key, p in model.named_parameters() if p.requires_grad and "out_proj" not in key]
+        optimizer = torch.optim.AdamW(trained, lr=0.02)
         losses = []
         for _ in range(20):
             loss = nn.functional.cross_entropy(model(x), y)
@@ -205,11 +152,13 @@ def main():
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
-        model.save_pretrained(folder / name / "end")
+        save(folder / name / "end")
         model.eval()
         logits = model(x).detach()
         weights = {}
-        if name in merged_cases:
+        if by_hand:
+            weights = {f"{key}.weight": getattr(model, key).weight().flatten().tolist() for key in cases[name]["target_modules"]}
+        elif name in merged_cases:
             merged = model.merge_and_unload()
             weights = {key: value.flatten().tolist() for key, value in merged.state_dict().items() if "weight" in key}
         record[name] = {"losses": losses, "logits": logits.flatten().tolist(), "weights": weights}
@@ -222,7 +171,13 @@ def ours():
     record = {}
     for name in cases:
         x, _ = data(base_of(name))
-        model = PeftModel.from_pretrained(network(name), str(folder / name / "ours")).eval()
+        if base_of(name) == "upward":
+            model, found = upward(name), load_file(folder / name / "ours" / "adapter_model.safetensors")
+            own = [key for key, value in model.named_parameters() if value.requires_grad]
+            assert sorted(map(named_upward, own)) == sorted(found), found.keys()
+            model.load_state_dict({key: found[named_upward(key)] for key in own}, strict=False)
+        else:
+            model = PeftModel.from_pretrained(network(name), str(folder / name / "ours")).eval()
         record[name] = model(x).detach().flatten().tolist()
     (folder / "ours.json").write_text(json.dumps(record))
 
@@ -231,7 +186,7 @@ def runtime():
     import onnxruntime
 
     record = {}
-    for name in ["lora", "dora", "ia3", "embedding", "groups", "dora-nbits"]:
+    for name in ["lora", "dora", "ia3", "embedding", "groups", "dora-nbits", "attention", "blocks", "upward"]:
         feeds = {"x": data(base_of(name))[0].numpy()}
         path = folder / name / "ours.onnx_adapter"
         session = onnxruntime.InferenceSession(str(path).replace(".onnx_adapter", ".inputs.onnx"))

@@ -10,9 +10,7 @@ export function adaptedSites(graph: Graph, sites: readonly Site[]): readonly Sit
   const mark = markOf(graph);
   if (!mark) return sites;
   const values = new Set(mark.values);
-  const layerOf = new Map(
-    mark.layers.filter(({ read }) => read === undefined).map((layer) => [layer.base, layer]),
-  );
+  const layerOf = new Map(mark.layers.filter(({ reads }) => !reads).map((layer) => [layer.base, layer]));
   return sites
     .filter(({ node }) => !node.outputs.some((output) => output && values.has(output.name)))
     .map((site) => {

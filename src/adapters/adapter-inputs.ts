@@ -1,4 +1,3 @@
-import { scalingOf } from "../analysis/adapter-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -7,18 +6,17 @@ import { valueInfo } from "../graph/proto.ts";
 import { decodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
-import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { Random } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
-import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
-import { adapterKind } from "./kinds.ts";
+import { adapterKind, kindOf } from "./kinds.ts";
 import { adapterOf, loadAdapter } from "./load.ts";
-import { matricesIn } from "./lora.ts";
+import { matricesIn } from "./lora-layer.ts";
 import { type Mark, markOf } from "./mark.ts";
 import { encodeParameters } from "./onnx-adapter-file.ts";
-import { weightNumbers } from "./weight-numbers.ts";
+import { normsFor } from "./weight-numbers.ts";
 
 /** An adapter in ONNX Runtime's format, with the graph that takes it. */
 export interface OnnxAdapterFiles {
@@ -35,15 +33,16 @@ export interface OnnxAdapterFiles {
 export async function encodeOnnxAdapter(model: Model, probe: Probe): Promise<OnnxAdapterFiles> {
   checkTakesInputs(model);
   const adapter = adapterOf(model);
-  const loaded = await loadAdapter(model, withScaling(adapter), probe);
+  const layers = adapter.layers.map((layer) => kindOf(adapter).withoutScaling(layer, adapter));
+  const loaded = await loadAdapter(model, { ...adapter, scaling: "lora", dropout: 0, layers }, probe);
   const graph = graphOf(loaded);
   const mark = markOf(graph) as Mark;
   const parameters = mark.parameters.map((name) => graph.valueNamed(name).initializer as Tensor);
   const defaults = new Map<string, Tensor>();
   for (const layer of mark.layers) {
-    const fresh = adapterKind(layer.kind).fresh(layer, layer.settings, new Random("lora", 0), () =>
-      weightNumbers(graph, layer),
-    );
+    const kind = adapterKind(layer.kind);
+    const norms = await normsFor(graph, { layer, kind }, probe);
+    const fresh = kind.fresh(layer, layer.settings, new Random("lora", 0), norms);
     for (const [part, name] of Object.entries(layer.parameters)) {
       const tensor = fresh[part];
       if (tensor) defaults.set(name, tensor.named(name));
@@ -58,19 +57,6 @@ export function checkTakesInputs({ proto }: Model): void {
   throw new UsageError(
     "an .onnx_adapter is no use for this model: its file has IR version 3 or less, whose initializers ONNX Runtime lets nobody replace; write the adapter as .safetensors, or export the model again",
   );
-}
-
-/** The same adapter with its scaling in B: alpha is the rank. */
-function withScaling(adapter: Adapter): Adapter {
-  const layers = adapter.layers.map((layer): AdapterLayer => {
-    if (isFactors(layer)) return layer;
-    const rank = layer.down.dims[0] ?? 1;
-    const factor = scalingOf({ ...adapter, alpha: layer.alpha, rank });
-    const { type, dims } = layer.up;
-    const numbers = Array.from(layer.up.numbers(), (number) => factor * Number(number));
-    return { ...layer, alpha: rank, up: tensorOf("", type, dims, numbers) };
-  });
-  return { ...adapter, scaling: "lora", dropout: 0, layers };
 }
 
 /** The model with the parameters of its adapters as inputs, and other numbers for callers that give none. */

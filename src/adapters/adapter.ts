@@ -77,13 +77,11 @@ export interface Ia3Layer {
   readonly feedforward: boolean;
   readonly down?: undefined;
   readonly up?: undefined;
+  readonly embedding?: undefined;
 }
 
-/** LoRA's settings where an adapter is none. */
-export const noRank = { rank: 8, alpha: 8 } as const;
-
-/** Whether the numbers of a layer are those of IA³. */
-export const isFactors = (layer: AdapterLayer): layer is Ia3Layer => "factors" in layer;
+/** The rank where none is given, and alpha too. */
+export const defaultRank = 8;
 
 /**
  * An adapter apart from its model: what a file in PEFT's format holds. `readAdapter` and `decodeAdapter` read one,

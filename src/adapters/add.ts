@@ -21,14 +21,14 @@ import { splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
-import type { AddAdaptersOptions, LoraOptions } from "./adapter.ts";
+import { type AddAdaptersOptions, defaultRank, type LoraOptions } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { kindOf } from "./kinds.ts";
-import type { FoundLayer } from "./layer.ts";
+import { type FoundLayer, readingOf } from "./layer.ts";
 import { chosenLayers, inferForLayers } from "./layers.ts";
-import { type Mark, type MarkedLayer, type MarkedParameter, markOf } from "./mark.ts";
+import { type Mark, type MarkedLayer, type MarkedParameter, markOf, renamedBy } from "./mark.ts";
 import { NodeWriter } from "./node-writer.ts";
-import { weightNumbers } from "./weight-numbers.ts";
+import { normsFor } from "./weight-numbers.ts";
 
 /** Puts fresh adapters beside the layers of a model. `Library.addAdapters` documents it. */
 export async function addAdapters(model: Model, options: AddAdaptersOptions, probe: Probe): Promise<Model> {
@@ -40,14 +40,17 @@ export async function addAdapters(model: Model, options: AddAdaptersOptions, pro
   const isFeedforward = choiceOfInputs(options, layers);
   const random = new Random("lora", options.seed ?? 0);
   const made = new Map<string, AdapterTensors>();
-  const beside = layers.map((layer): LayerToAdapt => {
+  const chosen = layers.map((layer) => {
     const own = settings.ia3 ? { ...settings, feedforward: isFeedforward(layer) } : settings;
     const reason = kind.refuses(layer, own);
     if (reason !== undefined) throw new UsageError(`no adapter can be put beside "${layer.name}": ${reason}`);
-    const key = sharedKey(layer, own);
-    const tensors = made.get(key) ?? kind.fresh(layer, own, random, () => weightNumbers(graph, layer));
+    return { layer, kind, settings: own };
+  });
+  const beside = (await withNorms(graph, chosen, probe)).map((one): LayerToAdapt => {
+    const key = readingOf(one.layer);
+    const tensors = made.get(key) ?? kind.fresh(one.layer, one.settings, random, one.norms);
     made.set(key, tensors);
-    return { layer, kind, settings: own, tensors };
+    return { ...one, tensors };
   });
   const heads = options.trainHead ? headOf(graph, layers) : [];
   const numbers = [...made.values()].flatMap((tensors) => Object.values(tensors));
@@ -60,7 +63,14 @@ export async function addAdapters(model: Model, options: AddAdaptersOptions, pro
 
 /** The settings with PEFT's defaults. @throws UsageError for a number out of range */
 export function settingsOf(options: LoraOptions): LayerSettings {
-  const { rank = 8, alpha = 8, scaling = "lora", dropout = 0, dora = false, ia3 = false } = options;
+  const {
+    rank = defaultRank,
+    alpha = defaultRank,
+    scaling = "lora",
+    dropout = 0,
+    dora = false,
+    ia3 = false,
+  } = options;
   checkNumber("the rank of the adapters", rank, count);
   checkNumber("alpha of the adapters", alpha, positive);
   checkNumber("the dropout of the adapters", dropout, decayRate);
@@ -90,7 +100,10 @@ function choiceOfInputs(
   if (!feedforward) return () => false;
   const names = layers.map((layer) => layer.names);
   checkMatches("feedforward", feedforward, "layer that gets an adapter", names);
-  return (layer) => matchesAny(feedforward, layer.names);
+  const found = new Set(
+    layers.filter((layer) => matchesAny(feedforward, layer.names)).map((layer) => readingOf(layer)),
+  );
+  return (layer) => found.has(readingOf(layer));
 }
 
 /**
@@ -122,11 +135,22 @@ export interface LayerToAdapt {
   readonly kind: AdapterKind;
   readonly settings: LayerSettings;
   readonly tensors: AdapterTensors;
+  /** Of the units' weights, if the kind needs them. */
+  readonly norms: Float64Array;
 }
 
-/** Layers that read one weight in one form share an adapter, as calls of one module in PyTorch do. */
-const sharedKey = ({ weight, form, unit, units }: FoundLayer, { feedforward }: LayerSettings): string =>
-  JSON.stringify([weight, form, unit, units, feedforward]);
+/** Layers with the norms of their units' weights, where their adapters need these. */
+export async function withNorms<T extends Pick<LayerToAdapt, "layer" | "kind">>(
+  graph: Graph,
+  layers: readonly T[],
+  probe: Probe,
+): Promise<(T & Pick<LayerToAdapt, "norms">)[]> {
+  const all: (T & Pick<LayerToAdapt, "norms">)[] = [];
+  for (const one of layers) {
+    all.push({ ...one, norms: await normsFor(graph, one, probe) });
+  }
+  return all;
+}
 
 /** The model's file with adapters spliced in: new records, and the renamed results of the layers; all other bytes stay. */
 export function withAdapters(
@@ -147,14 +171,14 @@ export function withAdapters(
   const detached: string[] = [];
   const replaced: string[] = [];
   const marked: MarkedLayer[] = [];
-  for (const { layer, kind, settings, tensors } of layers) {
+  for (const { layer, kind, settings, tensors, norms } of layers) {
     const { names: _, linear: __, last, ...described } = layer;
     const writer = new NodeWriter(graph, layer.name, taken);
-    const key = sharedKey(layer, settings);
+    const key = readingOf(layer);
     let parameters = named.get(key);
     if (!parameters) {
       const entries = Object.entries(tensors).map(([part, tensor]) => {
-        const name = writer.name(part, layer.weight);
+        const name = writer.name(part, layer.stem);
         initializers.push(tensor.named(name));
         return [part, name] as const;
       });
@@ -162,15 +186,14 @@ export function withAdapters(
       named.set(key, parameters);
     }
     const base = writer.name("base");
-    const read = kind.write(writer, layer, parameters, settings, { base, result: layer.response });
-    const record = recordOf.get(
-      read === undefined ? last : (graph.valueNamed(layer.product).producer ?? last),
-    );
+    const reads = kind.write(writer, layer, parameters, settings, { base, result: layer.response, norms });
+    const record = recordOf.get(reads ? (graph.valueNamed(layer.product).producer ?? last) : last);
     if (!record) throw new RangeError(`"${layer.name}" is not in the file`);
     const payload = layout.bytes.subarray(record.payload, record.end);
-    const [from, to] = read === undefined ? [layer.response, base] : [layer.input, read];
-    const renamed = bytesField(graphFields.node, renameInNode(payload, from, to));
-    const pieces = read === undefined ? [renamed, ...writer.records] : [...writer.records, renamed];
+    const names = Object.entries(renamedBy({ reads, response: layer.response, base }));
+    const node = names.reduce((bytes, [from, to]) => renameInNode(bytes, from, to), payload);
+    const renamed = bytesField(graphFields.node, node);
+    const pieces = reads ? [...writer.records, renamed] : [renamed, ...writer.records];
     replace.set(record, concatBytes(pieces));
     replaced.push(base64.encode(layout.bytes.subarray(record.start, record.end)));
     initializers.push(...writer.constants);
@@ -179,7 +202,7 @@ export function withAdapters(
     detached.push(...writer.detached);
     marked.push({
       ...{ ...described, kind: kind.name, settings, parameters, base },
-      ...(read !== undefined && { read }),
+      ...(reads && { reads }),
     });
   }
   const mark: Mark = {

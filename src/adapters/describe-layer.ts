@@ -6,15 +6,15 @@ import type { Readings } from "../analysis/readings.ts";
 import type { Site } from "../analysis/site-types.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
-import type { FoundLayer, Layer, RefusedLayer } from "./layer.ts";
-import { biasOf } from "./layer-bias.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import type { DescribedLayer, Layer, RefusedLayer } from "./layer.ts";
+import { addedTo, biasOf } from "./layer-bias.ts";
 import { weightSteps } from "./weight-steps.ts";
 
 /** The layer of a product or convolution. */
-export function layerOfSite(site: Site): FoundLayer | RefusedLayer {
+export function layerOfSite(site: Site): DescribedLayer | RefusedLayer {
   const { node, response, weight, weightInput, name, names, op, units, fanIn, groups } = site;
   const refuse = (reason: string): RefusedLayer => ({ name, names, reason });
-  if (op === "ConvTranspose") return refuse("a ConvTranspose, for which PEFT has no adapter either");
   if (!constantTensor(weight)) return refuse("its weight is an input of the model");
   const data = node.inputs[1 - weightInput];
   const operand = node.inputs[weightInput];
@@ -23,10 +23,12 @@ export function layerOfSite(site: Site): FoundLayer | RefusedLayer {
     return refuse("its operands are not known");
   }
   const right = weightInput === 1;
-  const convolution = op === "Conv";
+  const kernel = (operand.shape ?? []).slice(2);
+  const upward = op === "ConvTranspose";
+  const convolution = op === "Conv" || upward;
   const flags = op === "Gemm" ? [node.flag("transA"), node.flag("transB")] : [false, false];
-  const unitsFirst = convolution || (right ? flags[1] : !flags[0]) === true;
-  const bias = biasOf(site);
+  const unitsFirst = convolution ? !upward : (right ? flags[1] : !flags[0]) === true;
+  const bias = biasOf(addedTo(site), { units, axis: convolution || right ? -1 : -2 });
   return {
     ...{ name, names, linear: !convolution, last: response.producer },
     module: moduleNamed(node, weight),
@@ -38,17 +40,40 @@ export function layerOfSite(site: Site): FoundLayer | RefusedLayer {
       type: response.type ?? "float",
       weight: weight.name,
     },
-    unit: convolution ? (operand.shape ?? []).slice(1) : [fanIn],
+    unit: convolution ? [fanIn / elementCount(kernel), ...kernel] : [fanIn],
     units,
     ...(convolution && { geometry: geometryOf(node) }),
+    ...(upward && { upward }),
     ...(groups > 1 && { groups }),
     ...(bias && { bias }),
     ...formsOf(operand, unitsFirst, node.float("alpha", 1)),
   };
 }
 
+/** The projections inside of an Attention, whose one weight holds those of queries, keys and values side by side. */
+export function layerOfAttention(node: Node): DescribedLayer | RefusedLayer {
+  const [data, operand, added] = node.inputs;
+  const [product] = node.outputs;
+  const [fanIn, units] = operand?.shape ?? [];
+  const name = node.label;
+  const weight = operand ? weightSteps(operand) : "its operands are not known";
+  if (!data || !product || typeof weight === "string" || fanIn === undefined || units === undefined) {
+    const reason = typeof weight === "string" ? weight : "its operands are not known";
+    return { name, names: operand ? namesOfLayer(node, operand, undefined) : [name], reason };
+  }
+  const { stored } = weight;
+  const bias = biasOf(added ?? undefined, { units, axis: -1 });
+  return {
+    ...{ name, names: namesOfLayer(node, stored, added ?? undefined), linear: true, last: node },
+    ...{ module: moduleNamed(node, stored), form: "right", input: data.name, transposed: false },
+    ...{ product: product.name, response: product.name, type: product.type ?? data.type ?? "float" },
+    ...{ weight: stored.name, unit: [fanIn], units, inside: true, ...(bias && { bias }) },
+    ...formsOf(operand as Value, false, 1),
+  };
+}
+
 /** A product with a weight of a few bits. */
-export function layerOfBlocks(node: Node): FoundLayer | RefusedLayer {
+export function layerOfBlocks(node: Node): DescribedLayer | RefusedLayer {
   const [data, weight] = node.inputs;
   const [product] = node.outputs;
   const [units, fanIn] = [node.int("N", 0), node.int("K", 0)];
@@ -68,8 +93,28 @@ export function layerOfBlocks(node: Node): FoundLayer | RefusedLayer {
   };
 }
 
+/** The embedding that a GatherBlockQuantized of rows is; undefined for one of something else. */
+export function layerOfBlockTable(node: Node): DescribedLayer | undefined {
+  const [table, indices, ...scales] = node.inputs;
+  const [product] = node.outputs;
+  const tensor = table && constantTensor(table);
+  if (!tensor || !indices || constantTensor(indices) || !product) return undefined;
+  const [rows = 0, width = 0] = tensor.dims;
+  const isTable = tensor.dims.length === 2 && node.int("gather_axis", 0) % 2 === 0;
+  if (!isTable || !scales.every((input) => !input || constantTensor(input))) return undefined;
+  const bits = node.int("bits", 4);
+  return {
+    ...{ name: node.label, names: namesOfLayer(node, table, undefined), linear: false, last: node },
+    ...{ module: moduleNamed(node, table), form: "embedding", input: indices.name, transposed: false },
+    ...{ product: product.name, response: product.name, type: product.type ?? "float" },
+    // Bytes hold several numbers each; ONNX's types of 4 bits are counted one by one.
+    ...{ weight: table.name, unit: [rows], units: tensor.type === "uint8" ? (width * 8) / bits : width },
+    ...{ stored: `its weight has ${bits} bits (GatherBlockQuantized)`, packed: true },
+  };
+}
+
 /** The embedding that a Gather of rows is; undefined for a Gather of something else. */
-export function layerOfTable(node: Node, readings: Readings): FoundLayer | RefusedLayer | undefined {
+export function layerOfTable(node: Node, readings: Readings): DescribedLayer | RefusedLayer | undefined {
   const [table, indices] = node.inputs;
   const [product] = node.outputs;
   if (!table || !indices || !product || node.int("axis", 0) !== 0 || constantTensor(indices))
@@ -109,7 +154,8 @@ function formsOf(
 /** The convolution's integer attributes, without its groups, and auto_pad. */
 function geometryOf(node: Node): Record<string, readonly number[] | string> {
   const geometry: Record<string, readonly number[] | string> = {};
-  for (const name of ["kernel_shape", "strides", "pads", "dilations"]) {
+  const names = ["kernel_shape", "strides", "pads", "dilations", "output_padding", "output_shape"];
+  for (const name of names) {
     const numbers = node.ints(name);
     if (numbers) geometry[name] = numbers;
   }
@@ -136,6 +182,8 @@ function moduleNamed(node: Node, weight: Value): string {
 
 /** Whether a weight is the table of an embedding and also the weight of another layer. */
 const isTied = ({ uses }: Value): boolean => {
-  const tables = [...uses].filter(({ node, index }) => node.op === "Gather" && index === 0).length;
+  const tables = [...uses].filter(
+    ({ node, index }) => /Gather(BlockQuantized)?$/.test(node.op) && index === 0,
+  ).length;
   return tables > 0 && tables < uses.size;
 };

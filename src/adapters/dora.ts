@@ -3,10 +3,11 @@ import { UsageError } from "../errors.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind } from "./kind.ts";
-import { formOf, type Layer, type WeightForm } from "./layer.ts";
-import { inputOf, lora, matricesIn, typeOf, writeProduct, writeSum } from "./lora.ts";
+import { formOf, type Layer } from "./layer.ts";
+import { changedWeight, inputOf, lora, narrowed, typeOf, writeProduct, writeSum } from "./lora.ts";
+import { loraLayers, matricesIn } from "./lora-layer.ts";
 import type { NodeWriter } from "./node-writer.ts";
-import { packedNode, weightNumbers } from "./weight-numbers.ts";
+import { normsOf, packedNode } from "./weight-numbers.ts";
 
 /**
  * LoRA with the lengths of the units' weights as parameters of their own: W' = m ∘ V/‖V‖ with V = W + (alpha/rank)·BA, row by row.
@@ -16,27 +17,28 @@ import { packedNode, weightNumbers } from "./weight-numbers.ts";
  */
 export const dora: AdapterKind = {
   name: "dora",
-  peftType: "LORA",
+  asked: { dora: true, ia3: false },
+  ...loraLayers,
+  needsNorms: true,
   permanent: "DoRA scales the weights by their norm from before, which the merged ones do not have",
 
   describes: (settings) => lora.describes(settings),
 
-  refuses(layer) {
+  refuses(layer, settings) {
     const needed = "DoRA needs the norms of the layer's weights, and";
     if (layer.groups !== undefined) return `${needed} its groups have no product B·A of their shape`;
-    if (formOf(layer) || layer.packed) return undefined;
+    if (formOf(layer) || layer.packed) return lora.refuses(layer, settings);
     return `${needed} ${String(layer.stored)}`;
   },
 
-  fresh(layer, settings, random, weight) {
-    const norms = normsOf(layer, weight());
+  fresh(layer, settings, random, norms) {
     if (norms.some((norm) => norm === 0)) {
       throw new UsageError(
         `no adapter with dora can be put beside "${layer.name}": weights of a unit are all zero, which have no direction`,
       );
     }
     return {
-      ...lora.fresh(layer, settings, random, weight),
+      ...lora.fresh(layer, settings, random, norms),
       lora_magnitude_vector: tensorOf("", typeOf(layer), magnitudeShape(layer), [...norms]),
     };
   },
@@ -52,19 +54,28 @@ export const dora: AdapterKind = {
     );
   },
 
-  write(writer, layer, parameters, settings, { base, result }) {
+  write(writer, layer, parameters, settings, { base, result, norms }) {
     const { down = "", up = "" } = matricesIn(parameters);
+    const magnitude = parameters.lora_magnitude_vector ?? "";
     const type = typeOf(layer);
+    if (layer.inside) {
+      const { operand, changed } = changedWeight(writer, layer, { down, up }, settings);
+      const norm = writer.norms(writer.transpose(changed, "direction"), "norm");
+      writer.detached.push(norm);
+      const whole = writer.op("Mul", "weight_wide", [changed, writer.op("Div", "gain", [magnitude, norm])]);
+      return { [operand]: narrowed(writer, layer, whole, "weight") };
+    }
     const isConvolution = layer.form === "convolution";
     const x = inputOf(writer, layer, settings);
     const scaling = writer.number("scaling", scalingOf(settings), type);
     const one = writer.number("one", 1, type);
-    const { norm, kept } = layer.packed
-      ? writePacked(writer, layer, { x, down, up }, scalingOf(settings))
-      : writeDirect(writer, layer, { x, down, up }, { scaling, base });
+    const { norm, kept } =
+      layer.packed && layer.form !== "embedding"
+        ? writePacked(writer, layer, { x, down, up }, { scaling: scalingOf(settings), norms })
+        : writeDirect(writer, layer, { x, down, up }, { scaling, base });
     writer.detached.push(norm);
     let gain = writer.op("Div", "gain", [
-      parameters.lora_magnitude_vector ?? "",
+      magnitude,
       isConvolution ? writer.reshape(norm, "norm_shaped", magnitudeShape(layer)) : norm,
     ]);
     if (layer.form === "left") gain = writer.reshape(gain, "gain_column", [layer.units, 1]);
@@ -112,20 +123,19 @@ function writeDirect(
   { x, down, up }: Operands,
   { scaling, base }: { readonly scaling: string; readonly base: string },
 ): Written {
-  const { unitsFirst, factor, operand } = formOf(layer) as WeightForm;
+  const { unitsFirst, factor, operand } = formOf(layer) ?? {
+    ...{ unitsFirst: false, factor: 1, operand: wholeTable(writer, layer) },
+  };
   const type = typeOf(layer);
   const weight = layer.type === type ? operand : writer.cast(operand, type, "weight");
-  const exchanged = () => writer.transpose(weight, "weight_transposed");
+  const order = [1, 0, ...layer.unit.slice(1).map((_, axis) => axis + 2)];
+  const exchanged = () => writer.transpose(weight, "weight_transposed", order);
   const times = (value: string, part: string) =>
     factor === 1 ? value : writer.op("Mul", part, [value, writer.number(`${part}_factor`, factor, type)]);
   const isConvolution = layer.form === "convolution";
-  const rows = isConvolution
-    ? writer.reshape(weight, "weight_rows", [0, -1])
-    : unitsFirst
-      ? weight
-      : exchanged();
   const matrix = (value: string, part: string) =>
     isConvolution ? writer.reshape(value, part, [0, -1]) : value;
+  const rows = matrix(unitsFirst ? weight : exchanged(), "weight_rows");
   const product = writer.op("MatMul", "change", [matrix(up, "lora_B_rows"), matrix(down, "lora_A_rows")]);
   const change = writer.op("Mul", "change_scaled", [product, scaling]);
   const norm = writer.norms(writer.op("Add", "direction", [times(rows, "weight_times"), change]), "norm");
@@ -133,18 +143,35 @@ function writeDirect(
     return { norm, kept: layer.type === type ? base : writer.cast(base, type, "kept") };
   }
   const kept = isConvolution
-    ? writer.conv(x, weight, "kept", layer.geometry ?? {})
+    ? writer.conv(x, weight, "kept", layer.geometry ?? {}, 1, layer.upward && "ConvTranspose")
     : layer.form === "left"
       ? writer.op("MatMul", "kept", [rows, x])
       : writer.op("MatMul", "kept", [x, unitsFirst ? exchanged() : weight]);
   return { norm, kept: times(kept, "kept_times") };
 }
 
+/** The whole table of an embedding whose operator dequantizes the rows that it reads. */
+function wholeTable(writer: NodeWriter, layer: Layer): string {
+  const { domain, opType, attributes, inputs } = packedNode(writer.graph, layer);
+  const [rows = 0] = layer.unit;
+  const all = writer.integers(
+    "rows",
+    Array.from({ length: rows }, (_, i) => i),
+  );
+  const names = inputs.map((input, i) => (i === 1 ? all : (input?.name ?? "")));
+  return writer.op(opType, "table", names, { domain, attributes: Object.fromEntries(attributes) });
+}
+
 /**
  * From products with a weight that the operator itself dequantizes, which so never exists as a whole: with s the scaling,
  * ‖W + s·BA‖² = ‖W‖² + rowsum(B ∘ (2s·W·Aᵀ + s²·B·A·Aᵀ)).
  */
-function writePacked(writer: NodeWriter, layer: Layer, { x, down, up }: Operands, scaling: number): Written {
+function writePacked(
+  writer: NodeWriter,
+  layer: Layer,
+  { x, down, up }: Operands,
+  { scaling, norms }: { readonly scaling: number; readonly norms: Float64Array },
+): Written {
   const type = typeOf(layer);
   const node = packedNode(writer.graph, layer);
   const product = (data: string, part: string) => {
@@ -157,7 +184,6 @@ function writePacked(writer: NodeWriter, layer: Layer, { x, down, up }: Operands
   };
   const fixed = (value: string, part: string, factor: number) =>
     writer.op("Mul", part, [value, writer.number(`${part}_factor`, factor, type)]);
-  const squares = normsOf(layer, weightNumbers(writer.graph, layer)).map((norm) => norm * norm);
   const overlap = fixed(
     writer.transpose(product(down, "norm_W"), "norm_W_rows"),
     "norm_overlap",
@@ -167,7 +193,11 @@ function writePacked(writer: NodeWriter, layer: Layer, { x, down, up }: Operands
   const own = fixed(writer.op("MatMul", "norm_B", [up, gram]), "norm_own", scaling * scaling);
   const moved = writer.op("Mul", "norm_moved", [up, writer.op("Add", "norm_both", [overlap, own])]);
   const square = writer.op("Add", "norm_square", [
-    writer.numbers("norm_W_squares", squares, type),
+    writer.numbers(
+      "norm_W_squares",
+      norms.map((norm) => norm * norm),
+      type,
+    ),
     writer.sums(moved, "norm_change"),
   ]);
   return { norm: writer.op("Sqrt", "norm", [square]), kept: product(x, "kept") };
@@ -176,11 +206,3 @@ function writePacked(writer: NodeWriter, layer: Layer, { x, down, up }: Operands
 /** PEFT's shape of the lengths: [out], of a convolution [1, out, 1, …]. */
 const magnitudeShape = ({ form, units, unit }: Layer): number[] =>
   form === "convolution" ? [1, units, ...unit.slice(1).map(() => 1)] : [units];
-
-/** The Euclidean norm of each unit's weights. */
-function normsOf({ units, unit }: Layer, weights: Float64Array): Float64Array {
-  const fanIn = elementCount(unit);
-  return Float64Array.from({ length: units }, (_, i) =>
-    Math.sqrt(weights.subarray(i * fanIn, (i + 1) * fanIn).reduce((sum, number) => sum + number * number, 0)),
-  );
-}

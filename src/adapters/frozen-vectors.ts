@@ -1,3 +1,4 @@
+import type { Probe } from "../analysis/probe.ts";
 import { listed, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -11,7 +12,7 @@ import type { Adapter } from "./adapter.ts";
 import { formOf } from "./layer.ts";
 import { type MarkedLayer, markOf } from "./mark.ts";
 import { singularVectors } from "./singular-vectors.ts";
-import { weightNumbers } from "./weight-numbers.ts";
+import { layerNumbers } from "./weight-numbers.ts";
 
 /** Reads an adapter from a file or folder. */
 export type ReadAdapter = (path: string) => Promise<Adapter>;
@@ -25,7 +26,7 @@ export type ReadAdapter = (path: string) => Promise<Adapter>;
 export async function withFrozenVectors(
   model: Model,
   given: readonly (Penalty | PenaltyPlan)[],
-  read: ReadAdapter,
+  { read, probe }: { readonly read: ReadAdapter; readonly probe: Probe },
 ): Promise<PenaltyPlan[]> {
   const graph = graphOf(model);
   const layers = (markOf(graph)?.layers ?? []).filter(({ parameters }) => parameters.lora_A !== undefined);
@@ -36,7 +37,7 @@ export async function withFrozenVectors(
     const frozen =
       definition.frozen === "earlier-adapters"
         ? await earlierVectors(graph, layers, options, read)
-        : topVectors(graph, layers, options);
+        : await topVectors(graph, layers, options, probe);
     return { ...plan, frozen };
   });
   return Promise.all(plans);
@@ -94,25 +95,36 @@ const isBeside = ({ module, weight }: MarkedLayer, other: string): boolean =>
   module === other || weight === other || module.endsWith(`.${other}`) || other.endsWith(`.${module}`);
 
 /** The first singular vectors of the weights, one a row. */
-function topVectors(graph: Graph, layers: readonly MarkedLayer[], { rank }: PenaltyOptions): FrozenVectors {
-  return new Map(
-    layers.map((layer): Found => {
-      const name = layer.parameters.lora_A ?? "";
-      if (layer.groups !== undefined) return [name, ofGroups];
-      if (!formOf(layer) && !layer.packed) return [name, String(layer.stored)];
-      const [units, fanIn] = [layer.units, elementCount(layer.unit)];
-      const count = Number(rank);
-      if (count >= Math.min(units, fanIn)) {
-        const reason = `its weight [${units}, ${fanIn}] has ${Math.min(units, fanIn)} singular directions, and rank=${count} leaves none`;
-        return [name, reason];
-      }
-      const { left, right } = singularVectors(weightNumbers(graph, layer), units, fanIn, count);
-      const type = layer.type === "double" ? "double" : "float";
-      const vectors = {
-        left: tensorOf("", type, [count, units], [...left]),
-        right: tensorOf("", type, [count, fanIn], [...right]),
-      };
-      return [name, vectors];
-    }),
-  );
+async function topVectors(
+  graph: Graph,
+  layers: readonly MarkedLayer[],
+  { rank }: PenaltyOptions,
+  probe: Probe,
+): Promise<FrozenVectors> {
+  const found: Found[] = [];
+  for (const layer of layers) {
+    found.push([layer.parameters.lora_A ?? "", await topVectorsOf(graph, layer, Number(rank), probe)]);
+  }
+  return new Map(found);
+}
+
+async function topVectorsOf(
+  graph: Graph,
+  layer: MarkedLayer,
+  count: number,
+  probe: Probe,
+): Promise<Found[1]> {
+  if (layer.groups !== undefined) return ofGroups;
+  if (!formOf(layer) && !layer.packed) return String(layer.stored);
+  const [units, fanIn] = [layer.units, elementCount(layer.unit)];
+  const directions = Math.min(units, fanIn);
+  if (count >= directions) {
+    return `its weight [${units}, ${fanIn}] has ${directions} singular directions, and rank=${count} leaves none`;
+  }
+  const { left, right } = singularVectors(await layerNumbers(graph, layer, probe), units, fanIn, count);
+  const type = layer.type === "double" ? "double" : "float";
+  return {
+    left: tensorOf("", type, [count, units], [...left]),
+    right: tensorOf("", type, [count, fanIn], [...right]),
+  };
 }

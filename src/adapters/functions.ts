@@ -12,7 +12,7 @@ export interface AdapterFunctions {
    * byte stays, opset and IR version too, and `mergeAdapters` takes the nodes out again. A `Trainer` of such a model trains
    * the adapters alone: the base is frozen.
    *
-   * @param model - its layers are Gemm, MatMul, Conv, MatMulNBits, or Gather of a table's rows; quantized weights stay as they are
+   * @param model - its layers are Gemm, MatMul, Conv, ConvTranspose, MatMulNBits, com.microsoft.Attention, or Gather of a table's rows; quantized weights stay as they are
    * @param options - rank, alpha, dropout, and which layers
    * @returns a model of views of the old bytes with the new records between them
    * @throws UsageError for numbers out of range, a pattern that matches no layer, or a model with adapters; SorthError for an

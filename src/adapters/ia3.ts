@@ -1,9 +1,10 @@
 import { UsageError } from "../errors.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import type { AdapterLayer, Ia3Layer } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors } from "./kind.ts";
 import { inputsOf, type Layer } from "./layer.ts";
-import { typeOf } from "./lora.ts";
+import { operandOf, typeOf } from "./lora.ts";
 
 /**
  * One trained factor for each result of a layer, its bias included: l ∘ (x·Wᵀ + b); or for each of its inputs: (l ∘ x)·Wᵀ + b, as
@@ -12,7 +13,7 @@ import { typeOf } from "./lora.ts";
  */
 export const ia3: AdapterKind = {
   name: "ia3",
-  peftType: "IA3",
+  asked: { dora: false, ia3: true },
   compounds: true,
   describes: () => "factors (IA³)",
 
@@ -41,15 +42,22 @@ export const ia3: AdapterKind = {
 
   write(writer, layer, parameters, { feedforward = false }, { base, result }) {
     const name = parameters[partOf(feedforward)] ?? "";
-    const [value, type] = [feedforward ? layer.input : base, typeOf(layer)];
+    const type = typeOf(layer);
     const factors =
       layer.form === "convolution" ? name : writer.reshape(name, "factors", rowOrColumn(layer, feedforward));
     const isNarrow = layer.type !== type;
-    const output = feedforward ? {} : { output: result };
-    const wide = isNarrow ? writer.cast(value, type, "wide") : value;
-    const scaled = writer.op("Mul", "scaled", [wide, factors], isNarrow ? {} : output);
-    const written = isNarrow ? writer.cast(scaled, layer.type, "narrow", output) : scaled;
-    return feedforward ? written : undefined;
+    const times = (value: string, output: { output?: string } = {}) => {
+      const wide = isNarrow ? writer.cast(value, type, "wide") : value;
+      const scaled = writer.op("Mul", "scaled", [wide, factors], isNarrow ? {} : output);
+      return isNarrow ? writer.cast(scaled, layer.type, "narrow", output) : scaled;
+    };
+    if (feedforward) return { [layer.input]: times(layer.input) };
+    if (layer.inside) {
+      const read = [1, 2].map((index) => operandOf(writer, layer, index)).filter((value) => value !== "");
+      return Object.fromEntries(read.map((value) => [value, times(value)]));
+    }
+    times(base, { output: result });
+    return undefined;
   },
 
   change(layer, tensors, _settings, weight, share) {
@@ -74,7 +82,35 @@ export const ia3: AdapterKind = {
     const numbers = sharesOf(factors, share);
     return bias.map((number, i) => number * ((numbers[i] ?? 1) - 1));
   },
+
+  layerFrom(module, _alpha, { ia3_l: ofResults, ia3_l_input: ofInputs }) {
+    const factors = ofResults ?? ofInputs;
+    return factors && { module, factors, feedforward: !ofResults };
+  },
+
+  tensorsOf(layer) {
+    const { feedforward, factors } = layer as Ia3Layer;
+    return { [partOf(feedforward)]: factors };
+  },
+
+  settingsFor: (layer, common) => ({ ...common, feedforward: (layer as Ia3Layer).feedforward }),
+
+  withoutScaling: (layer) => layer,
+
+  optionsOf({ layers }, only) {
+    const scaled = ofInputs(layers);
+    return { ia3: true, ...(scaled.length > 0 && { feedforward: only(scaled) }) };
+  },
+
+  configOf: ({ layers }) => ({
+    ...{ peft_type: "IA3", init_ia3_weights: true },
+    feedforward_modules: ofInputs(layers).map(({ module }) => module),
+  }),
 };
+
+/** The layers whose inputs are scaled. */
+const ofInputs = (layers: readonly AdapterLayer[]) =>
+  layers.filter((layer) => (layer as Ia3Layer).feedforward);
 
 /** The last part of the factors' name in a model. PEFT calls both `ia3_l`. */
 export const partOf = (feedforward: boolean): string => (feedforward ? "ia3_l_input" : "ia3_l");

@@ -1,6 +1,6 @@
 import type { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { AdapterSettings } from "./adapter.ts";
+import type { Adapter, AdapterLayer, AdapterSettings, LoraOptions } from "./adapter.ts";
 import type { Layer } from "./layer.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
@@ -19,33 +19,36 @@ export type WeightNumbers = () => Float64Array;
 /** A way to adapt a layer: one file each. */
 export interface AdapterKind {
   readonly name: string;
-  /** PEFT's `peft_type`. */
-  readonly peftType: string;
+  /** The settings that ask for it. */
+  readonly asked: Pick<Required<AdapterSettings>, "dora" | "ia3">;
   /** Why a layer cannot have such an adapter; undefined if it can. */
   refuses(layer: Layer, settings: LayerSettings): string | undefined;
   /** Why the adapter has to stay beside a layer whose weight takes others; undefined if it can be merged. */
   stays?(layer: Layer): string | undefined;
   /** What is put beside layers, for a message: `adapters of rank 8`. */
   describes(settings: LayerSettings): string;
+  /** Whether the adapter begins with, and its nodes are written with, the norms of the units' weights. */
+  readonly needsNorms?: true;
   /** The numbers with which an adapter begins: the model's outputs stay as they were. */
-  fresh(layer: Layer, settings: LayerSettings, random: Random, weight: WeightNumbers): AdapterTensors;
+  fresh(layer: Layer, settings: LayerSettings, random: Random, norms: Float64Array): AdapterTensors;
   /** @throws UsageError if these are not the numbers of an adapter beside the layer */
   check(layer: Layer, tensors: AdapterTensors): void;
   /**
    * Adds the nodes of the adapter: behind the layer, or in front of it.
-   * @param base - the layer's result without the adapter
    * @param parameters - names of the adapter's initializers
+   * @param base - the layer's result without the adapter
    * @param result - the name that the layer's result with the adapter gets
-   * @returns for an adapter in front of the layer: the value that the layer's operator then reads as data; its result keeps its
-   *   name
+   * @param norms - of the units' weights, if the kind needs them
+   * @returns for an adapter in front of the layer: the values that the layer's operator then reads, by those in whose place; its
+   *   result keeps its name
    */
   write(
     writer: NodeWriter,
     layer: Layer,
     parameters: Readonly<Record<string, string>>,
     settings: LayerSettings,
-    names: { readonly base: string; readonly result: string },
-  ): string | undefined;
+    about: { readonly base: string; readonly result: string; readonly norms: Float64Array },
+  ): Readonly<Record<string, string>> | undefined;
   /**
    * What the adapter adds to the layer's weight: [out, in, …kernel] as numbers in this order.
    * @param share - the factor by which the adapter acts; below 0 it is taken out of the weight again
@@ -73,4 +76,16 @@ export interface AdapterKind {
   readonly compounds?: boolean;
   /** Why a merged adapter cannot be taken out of the weights again; undefined if it can. */
   readonly permanent?: string;
+  /** A layer of an adapter, from its module and its numbers; undefined if some are missing. */
+  layerFrom(module: string, alpha: number, tensors: AdapterTensors): AdapterLayer | undefined;
+  /** The numbers of such a layer. */
+  tensorsOf(layer: AdapterLayer): AdapterTensors;
+  /** The settings of an adapter for one of its layers. */
+  settingsFor(layer: AdapterLayer, common: Required<AdapterSettings>): LayerSettings;
+  /** The same layer where alpha is the rank and the scaling that of LoRA. */
+  withoutScaling(layer: AdapterLayer, adapter: Adapter): AdapterLayer;
+  /** An adapter's settings as options for a run that goes on from it. @param only - a pattern for some of its layers */
+  optionsOf(adapter: Adapter, only: (layers: readonly AdapterLayer[]) => RegExp): LoraOptions;
+  /** PEFT's configuration of an adapter, without what all kinds have. */
+  configOf(adapter: Adapter): Readonly<Record<string, unknown>>;
 }

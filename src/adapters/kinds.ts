@@ -1,7 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { dora } from "./dora.ts";
 import { ia3 } from "./ia3.ts";
-import type { AdapterKind, LayerSettings } from "./kind.ts";
+import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import type { Layer } from "./layer.ts";
 import { lora } from "./lora.ts";
 
@@ -14,6 +14,13 @@ export const kindOf = ({
   ia3: isIa3,
 }: Pick<LayerSettings, "dora"> & { readonly ia3?: boolean }): AdapterKind =>
   isIa3 ? ia3 : isDora ? dora : lora;
+
+/** The kind whose parts are these, by their names. */
+export const kindOfParts = (parts: AdapterTensors): AdapterKind =>
+  kindOf({
+    ia3: Object.keys(parts).some((part) => part.startsWith("ia3_")),
+    dora: "lora_magnitude_vector" in parts,
+  });
 
 /** Why an adapter has to stay beside a layer; undefined if it can be merged into the layer's weight. */
 export const reasonToStay = (layer: Layer, kind: AdapterKind): string | undefined =>

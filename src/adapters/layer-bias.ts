@@ -6,14 +6,18 @@ import { weightSteps } from "./weight-steps.ts";
 /** The stored bias of a layer; or why its numbers cannot be changed with the layer's weights. */
 export type LayerBias = { readonly name: string } | { readonly reason: string };
 
-/** The bias that a layer adds to its product; undefined if it adds none. */
-export function biasOf({ node, op, response, units, weightInput }: Site): LayerBias | undefined {
-  const added = addedTo({ node, op, response });
+/**
+ * The stored numbers of a bias; undefined without a bias.
+ * @param axis - the axis of units in the result, from the last
+ */
+export function biasOf(
+  added: Value | undefined,
+  { units, axis }: { readonly units: number; readonly axis: -1 | -2 },
+): LayerBias | undefined {
   if (!added) return undefined;
   const dims = added.shape ?? constantTensor(added)?.dims ?? [];
-  const fromLast = op !== "Conv" && op !== "ConvTranspose" && weightInput === 0 ? 2 : 1;
-  const isPerUnit = dims.every((dim, axis) => dim === (axis === dims.length - fromLast ? units : 1));
-  if (dims.length < fromLast || !isPerUnit) {
+  const ofUnits = dims.length + axis;
+  if (ofUnits < 0 || !dims.every((dim, i) => dim === (i === ofUnits ? units : 1))) {
     return { reason: `its bias is [${dims.join(", ")}], not one number for each unit` };
   }
   const steps = weightSteps(added);
@@ -25,7 +29,8 @@ export function biasOf({ node, op, response, units, weightInput }: Site): LayerB
   return { name: root.name };
 }
 
-function addedTo({ node, op, response }: Pick<Site, "node" | "op" | "response">): Value | undefined {
+/** The bias that a layer adds to its product; undefined if it adds none. */
+export function addedTo({ node, op, response }: Pick<Site, "node" | "op" | "response">): Value | undefined {
   const { producer } = response;
   if (op !== "MatMul") return node.inputs[2] ?? undefined;
   if (!producer || producer === node) return undefined;

@@ -9,6 +9,8 @@ export interface Layer {
   readonly name: string;
   /** Its module in the source, by which PEFT names it; the weight's name if the source is not known. */
   readonly module: string;
+  /** What the names of its adapter's parameters begin with: its weight, or its module if another layer reads the weight otherwise. */
+  readonly stem: string;
   /** `right`: Y = x·W. `left`: Y = W·x. `convolution`: Y = conv(x, W). `embedding`: Y = W[x], whose inputs are the rows of W. */
   readonly form: "right" | "left" | "convolution" | "embedding";
   /** The value that the operator reads as data. */
@@ -29,19 +31,23 @@ export interface Layer {
   readonly geometry?: Readonly<Record<string, readonly number[] | string>>;
   /** The convolution's groups; absent if it has one. */
   readonly groups?: number;
+  /** Whether the convolution is a transposed one, whose weight is [in, out / groups, …kernel]. */
+  readonly upward?: true;
+  /** Whether the product lies inside of the operator (Attention), so that an adapter can only change the weight that it reads. */
+  readonly inside?: true;
   /** The bias that the layer adds; absent if it adds none. */
   readonly bias?: LayerBias;
   /** How the weight that the operator reads follows from the stored one; a text says why nothing can be merged into it. */
   readonly stored: WeightForm | string;
   /** The same from the output of a DequantizeLinear on. */
   readonly dequantized?: DequantizedForm;
-  /** Whether the operator itself dequantizes the weight (MatMulNBits). */
+  /** Whether the operator itself dequantizes the weight (MatMulNBits, GatherBlockQuantized). */
   readonly packed?: true;
 }
 
 /** The way from a weight's numbers to the operand of a layer. */
 export interface WeightForm {
-  /** Whether the operand is [out, in, …] rather than [in, out]. */
+  /** Whether the operand is [out, in, …] rather than [in, out, …]. */
   readonly unitsFirst: boolean;
   /** Name of the operand. */
   readonly operand: string;
@@ -59,7 +65,10 @@ export interface DequantizedForm extends WeightForm {
 }
 
 /** How a layer's operand follows from its numbers; undefined for a weight that is no float before the operator reads it. */
-export const formOf = ({ stored, dequantized }: Layer): WeightForm | undefined =>
+export const formOf = ({
+  stored,
+  dequantized,
+}: Pick<Layer, "stored" | "dequantized">): WeightForm | undefined =>
   typeof stored === "string" ? dequantized : stored;
 
 /** Shape of all that a unit of an adapter's A reads: [in], of a convolution [in, …kernel] of all groups. */
@@ -67,6 +76,15 @@ export const inputsOf = ({ unit: [inputs = 1, ...kernel], groups = 1 }: Layer): 
   inputs * groups,
   ...kernel,
 ];
+
+/** Layers that read one weight in one way share an adapter, as calls of one module in PyTorch do: those with the same text. */
+export function readingOf(layer: Omit<Layer, "stem">): string {
+  const { weight, form, unit, units, groups, upward } = layer;
+  const { unitsFirst, steps = [] } = formOf(layer) ?? {};
+  const turns = steps.filter((step) => "permutation" in step && step.permutation.join() === "1,0");
+  const turned = unitsFirst === (turns.length % 2 === 0);
+  return JSON.stringify([weight, form, unit, units, groups, upward, turned]);
+}
 
 /** A layer with what only a graph in memory has. */
 export interface FoundLayer extends Layer {
@@ -77,6 +95,9 @@ export interface FoundLayer extends Layer {
   /** The node after which the adapter comes: it computes the response. */
   readonly last: Node;
 }
+
+/** A layer before those of the graph are told apart by their names. */
+export type DescribedLayer = Omit<FoundLayer, "stem">;
 
 /** A layer that takes no adapter. */
 export interface RefusedLayer {

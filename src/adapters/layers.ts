@@ -6,25 +6,33 @@ import { findSites } from "../analysis/sites.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { LoraOptions } from "./adapter.ts";
-import { layerOfBlocks, layerOfSite, layerOfTable } from "./describe-layer.ts";
+import {
+  layerOfAttention,
+  layerOfBlocks,
+  layerOfBlockTable,
+  layerOfSite,
+  layerOfTable,
+} from "./describe-layer.ts";
 import { lastLayers } from "./last-layers.ts";
-import type { FoundLayer, RefusedLayer } from "./layer.ts";
+import { type DescribedLayer, type FoundLayer, type RefusedLayer, readingOf } from "./layer.ts";
 
 /**
  * The layers of a graph that can have adapters, in the graph's order, and those that cannot with the reason.
  * @param graph - with inferred shapes ({@link inferShapes})
  */
 export function findLayers(graph: Graph): { layers: FoundLayer[]; refused: RefusedLayer[] } {
-  const layers: FoundLayer[] = [];
+  const layers: DescribedLayer[] = [];
   const refused: RefusedLayer[] = [];
   const { sites, skipped } = findSites(graph, { openResponses: true, singleUnits: true });
   refused.push(...skipped.map(({ name, reason }) => ({ name, names: [name], reason })));
-  const add = (layer: FoundLayer | RefusedLayer | undefined) =>
+  const add = (layer: DescribedLayer | RefusedLayer | undefined) =>
     layer && ("reason" in layer ? refused.push(layer) : layers.push(layer));
   for (const site of sites) add(layerOfSite(site));
   const readings = new Readings(graph);
   for (const node of graph.nodes) {
     if (node.op === "com.microsoft.MatMulNBits") add(layerOfBlocks(node));
+    else if (node.op === "com.microsoft.GatherBlockQuantized") add(layerOfBlockTable(node));
+    else if (node.op === "com.microsoft.Attention") add(layerOfAttention(node));
     else if (node.op === "Gather") add(layerOfTable(node, readings));
   }
   const order = new Map(graph.nodes.map((node, i) => [node, i]));
@@ -48,31 +56,61 @@ export function chosenLayers(
   if (include) checkMatches("include", include, "layer", names);
   if (exclude) checkMatches("exclude", exclude, "layer", names);
   const kept = layers.filter((layer) => !exclude || !matchesAny(exclude, layer.names));
+  const withCalls = (chosen: readonly FoundLayer[]) => withAllCalls(chosen, { layers, kept, onMessage });
   if (include) {
     const chosen = kept.filter((layer) => matchesAny(include, layer.names));
     const asked = refused.filter((layer) => matchesAny(include, layer.names));
     for (const { name, reason } of asked) onMessage?.(`no adapter beside "${name}": ${reason}`);
-    if (chosen.length > 0) return chosen;
+    if (chosen.length > 0) return withCalls(chosen);
     throw new UsageError(
       asked[0] ? `no layer can have an adapter: "${asked[0].name}": ${asked[0].reason}` : noLayer,
     );
   }
-  const last = lastLayers(graph, new Set(layers.map(({ last }) => last)));
+  const ends = lastLayers(graph, new Set(layers.map(({ last }) => last)));
+  const last = new Set(layers.filter(({ last }) => ends.has(last)).map(readingOf));
   // PEFT's `all-linear` takes no embeddings; into convolutions with groups nothing can be merged.
   const inner = kept.filter(
-    ({ last: own, form, groups }) => !last.has(own) && form !== "embedding" && groups === undefined,
+    (layer) => !last.has(readingOf(layer)) && layer.form !== "embedding" && layer.groups === undefined,
   );
   const linear = inner.filter((layer) => layer.linear);
-  if (linear.length > 0) return linear;
+  if (linear.length > 0) return withCalls(linear);
   if (inner.length > 0) {
     onMessage?.("adapters beside the convolutions: the model has no linear layer but its last one");
-    return inner;
+    return withCalls(inner);
   }
   throw new UsageError(
     layers.length === 0
       ? noLayer
       : `the model has no layer but ${layers.map(({ name }) => `"${name}"`).join(", ")}, which gives the output: name it to put an adapter beside it (include=RE)`,
   );
+}
+
+/**
+ * The layers with all others that read their weights in the same way: calls of one module, which has one adapter in files too.
+ * @throws UsageError if one of them is excluded
+ */
+function withAllCalls(
+  chosen: readonly FoundLayer[],
+  {
+    layers,
+    kept,
+    onMessage,
+  }: {
+    readonly layers: readonly FoundLayer[];
+    readonly kept: readonly FoundLayer[];
+    readonly onMessage: ((message: string) => void) | undefined;
+  },
+): FoundLayer[] {
+  const first = new Map([...chosen].reverse().map((layer) => [readingOf(layer), layer]));
+  const all = layers.filter((layer) => first.has(readingOf(layer)));
+  for (const layer of all) {
+    if (chosen.includes(layer)) continue;
+    const of = first.get(readingOf(layer))?.name;
+    const both = `"${layer.name}" reads the weight of "${of}" as that does, so that an adapter acts on both`;
+    if (!kept.includes(layer)) throw new UsageError(`${both}: exclude both, or none`);
+    onMessage?.(both);
+  }
+  return all;
 }
 
 const noLayer = "the model has no layer that can have an adapter (sorth-onnx inspect lists its layers)";
@@ -86,20 +124,51 @@ export const inferForLayers = (
   inferShapes(graph, probe, { ...(batch !== undefined && { batch }), ...(dims && { dims }), open: true });
 
 /**
- * Layers of different weights have different modules; those that the names do not tell apart are called by their weights. Beside an
- * embedding with tied weights the other layer is called by its own name.
+ * Layers of different weights have different modules; those that the names do not tell apart are called by their weights. Other
+ * readings of a weight are other layers: beside an embedding, or the first reading, they are called by their own names. After a merge
+ * that gave some of them weights of their own they are called as before.
  */
-function withOwnModules(layers: readonly FoundLayer[]): FoundLayer[] {
+function withOwnModules(found: readonly DescribedLayer[]): FoundLayer[] {
+  const layers = found.map((layer) => ({ ...layer, weight: layer.weight.replace(/\.merged(_\d+)?$/, "") }));
+  const ofReading = firstOf(layers, readingOf);
   const tables = new Set(layers.flatMap(({ form, module }) => (form === "embedding" ? [module] : [])));
   const named = layers.map((layer) =>
-    layer.form !== "embedding" && tables.has(layer.module) ? { ...layer, module: layer.name } : layer,
+    layer.form !== "embedding" && tables.has(layer.module)
+      ? { ...layer, module: ofReading(layer).name }
+      : layer,
   );
-  const weights = new Map<string, Set<string>>();
-  for (const { module, weight } of named) {
-    weights.set(module, (weights.get(module) ?? new Set()).add(weight));
-  }
-  return named.map((layer) => {
-    const module = (weights.get(layer.module)?.size ?? 1) > 1 ? layer.weight : layer.module;
+  const isOfSeveral = ofSeveralWeights(named);
+  const told = named.map((layer) => (isOfSeveral(layer) ? { ...layer, module: layer.weight } : layer));
+  const [ofModule, ofWeight] = [firstOf(told, ({ module }) => module), firstOf(told, ({ weight }) => weight)];
+  const isReadAs = (layer: DescribedLayer, first: DescribedLayer) => readingOf(layer) === readingOf(first);
+  const own = told.map((layer, i) => {
+    const module = isReadAs(layer, ofModule(layer)) ? layer.module : ofReading(layer).name;
+    const stem = isReadAs(layer, ofWeight(layer)) ? layer.weight : module;
+    return { ...(found[i] as DescribedLayer), module, stem };
+  });
+  const isStillOfSeveral = ofSeveralWeights(own);
+  return own.map((layer) => {
+    const module = isStillOfSeveral(layer) ? layer.weight : layer.module;
     return { ...layer, module, names: [...new Set([...layer.names, module])] };
   });
+}
+
+/** Tells of which layers the module has several weights. */
+function ofSeveralWeights(layers: readonly DescribedLayer[]): (layer: DescribedLayer) => boolean {
+  const weights = new Map<string, Set<string>>();
+  for (const { module, weight } of layers) {
+    weights.set(module, (weights.get(module) ?? new Set()).add(weight));
+  }
+  return ({ module }) => (weights.get(module)?.size ?? 1) > 1;
+}
+
+/** Gives the first layer of which a text is the same; an embedding before others. */
+function firstOf(layers: readonly DescribedLayer[], of: (layer: DescribedLayer) => string) {
+  const first = new Map<string, DescribedLayer>();
+  for (const layer of layers) {
+    if (!first.has(of(layer)) || (layer.form === "embedding" && first.get(of(layer))?.form !== "embedding")) {
+      first.set(of(layer), layer);
+    }
+  }
+  return (layer: DescribedLayer): DescribedLayer => first.get(of(layer)) ?? layer;
 }

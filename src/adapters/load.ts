@@ -4,11 +4,11 @@ import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { type Adapter, type AdapterLayer, isFactors } from "./adapter.ts";
-import { graphToAdapt, withAdapters } from "./add.ts";
-import { kindOf } from "./kinds.ts";
+import type { Adapter, AdapterLayer, LoraOptions } from "./adapter.ts";
+import { graphToAdapt, withAdapters, withNorms } from "./add.ts";
+import { adapterKind, kindOf } from "./kinds.ts";
 import { markOf } from "./mark.ts";
-import { layerFrom, matched, tensorsOf } from "./match.ts";
+import { layersFor, matched } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
 import { withAxesExchanged, withSaved } from "./saved.ts";
 
@@ -19,7 +19,12 @@ export async function loadAdapter(model: Model, adapter: Adapter, probe: Probe):
   const { model: base, heads } = withSaved(bare, adapter.saved);
   const graph = await graphToAdapt(base, {}, probe);
   const layers = matched(graph, adapter).map(({ found, ...others }) => ({ layer: found, ...others }));
-  return withAdapters(base, graph, layers, heads.length > 0 ? heads : (mark?.heads ?? []));
+  return withAdapters(
+    base,
+    graph,
+    await withNorms(graph, layers, probe),
+    heads.length > 0 ? heads : (mark?.heads ?? []),
+  );
 }
 
 /**
@@ -37,9 +42,9 @@ export function adapterOf(model: Model): Adapter {
     return initializer;
   };
   const layers = new Map<string, AdapterLayer>();
-  for (const { module, parameters, settings } of mark.layers) {
+  for (const { module, parameters, settings, kind } of mark.layers) {
     const parts = Object.entries(parameters).map(([part, name]) => [part, tensorOf(name)] as const);
-    const layer = layerFrom(module, settings.alpha, Object.fromEntries(parts));
+    const layer = adapterKind(kind).layerFrom(module, settings.alpha, Object.fromEntries(parts));
     if (!layer) throw new UsageError(`the model's file has only one of lora_A and lora_B for "${module}"`);
     layers.set(module, layer);
   }
@@ -65,8 +70,8 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
   const kind = kindOf(adapter);
   for (const layer of adapter.layers) {
     const { module } = layer;
-    const tensors = tensorsOf(layer);
-    const found = mark?.layers.filter((one) => isModule(one.module, module) || one.weight === module) ?? [];
+    const tensors = kind.tensorsOf(layer);
+    const found = layersFor(mark?.layers ?? [], layer);
     const [first] = found;
     if (!first)
       throw new UsageError(`the adapter is for a module "${module}", beside which the run has no adapter`);
@@ -76,13 +81,13 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
       );
     }
     kind.check(first, tensors);
-    if (isFactors(layer) && layer.feedforward !== (first.settings.feedforward ?? false)) {
-      const [own, other] = layer.feedforward ? ["inputs", "results"] : ["results", "inputs"];
+    const { rank, feedforward = false } = kind.settingsFor(layer, first.settings);
+    if (feedforward !== (first.settings.feedforward ?? false)) {
+      const [own, other] = feedforward ? ["inputs", "results"] : ["results", "inputs"];
       throw new UsageError(
         `the adapter scales the ${own} of "${module}", the run its ${other} (feedforward=RE)`,
       );
     }
-    const rank = layer.down?.dims[0] ?? first.settings.rank;
     if (rank !== first.settings.rank) {
       throw new UsageError(`the adapter has rank ${rank} beside "${module}", the run ${first.settings.rank}`);
     }
@@ -98,9 +103,12 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
   return numbers;
 }
 
-const isModule = (own: string, other: string): boolean =>
-  own === other || own.endsWith(`.${other}`) || other.endsWith(`.${own}`);
+/** The settings of an adapter, and its layers, as options for a run that goes on from it. */
+export const optionsOf = (adapter: Adapter): LoraOptions => ({
+  ...kindOf(adapter).optionsOf(adapter, layersOf),
+  include: layersOf(adapter.layers),
+});
 
 /** A pattern for the layers beside which an adapter lies. */
-export const layersOf = (layers: readonly AdapterLayer[]): RegExp =>
+const layersOf = (layers: readonly AdapterLayer[]): RegExp =>
   new RegExp(`(?:^|\\.)(?:${layers.map(({ module }) => escaped(module)).join("|")})$`);

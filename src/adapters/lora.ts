@@ -5,6 +5,7 @@ import { tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { inputsOf, type Layer } from "./layer.ts";
+import { loraLayers, matricesIn } from "./lora-layer.ts";
 import type { NodeWriter } from "./node-writer.ts";
 
 /** The type of an adapter's numbers. */
@@ -17,15 +18,19 @@ export const typeOf = (layer: Layer): DataTypeName => (layer.type === "double" ?
  */
 export const lora: AdapterKind = {
   name: "lora",
-  peftType: "LORA",
+  asked: { dora: false, ia3: false },
+  ...loraLayers,
 
-  refuses({ groups = 1 }, { rank }) {
+  refuses({ groups = 1, inside, product }, { rank, dropout }) {
+    if (inside && dropout > 0) {
+      return `its product lies inside of the operator that computes "${product}", where no dropout reaches: leave dropout out, or exclude the layer`;
+    }
     if (rank % groups === 0) return undefined;
-    return `its ${groups} groups need a rank that is a multiple of ${groups}, as in PEFT`;
+    return `its ${groups} groups need a rank that is a multiple of ${groups}`;
   },
 
-  stays: ({ groups }) =>
-    groups === undefined
+  stays: ({ groups, upward }) =>
+    groups === undefined || upward
       ? undefined
       : "it is a convolution with groups: each result of the adapter reads all channels, a weight those of its group",
 
@@ -39,7 +44,7 @@ export const lora: AdapterKind = {
       const normal = filled(up, () => random.normal());
       return { lora_embedding_A: filled(down, () => 0), lora_embedding_B: normal };
     }
-    const bound = 1 / Math.sqrt(elementCount(inputsOf(layer)));
+    const bound = 1 / Math.sqrt(elementCount(down.slice(1)));
     return { lora_A: filled(down, () => bound * (2 * random.uniform() - 1)), lora_B: filled(up, () => 0) };
   },
 
@@ -60,6 +65,10 @@ export const lora: AdapterKind = {
 
   write(writer, layer, parameters, settings, { base, result }) {
     const type = typeOf(layer);
+    if (layer.inside) {
+      const { operand, changed } = changedWeight(writer, layer, matricesIn(parameters), settings);
+      return { [operand]: narrowed(writer, layer, changed, "weight") };
+    }
     const y = writeProduct(writer, layer, inputOf(writer, layer, settings), matricesIn(parameters));
     const scaled = writer.op("Mul", "scaled", [y, writer.number("scaling", scalingOf(settings), type)]);
     writeSum(writer, layer, base, scaled, result);
@@ -77,15 +86,12 @@ export const lora: AdapterKind = {
   rows: (layer, tensors, settings, share) => rowsOf(layer, tensors, settings, share),
 };
 
-/** A and B among the parts of an adapter. PEFT calls those beside an embedding `lora_embedding_A` and `lora_embedding_B`. */
-export const matricesIn = <T>(parts: Readonly<Record<string, T>>): { readonly down?: T; readonly up?: T } => {
-  const [down, up] = [parts.lora_A ?? parts.lora_embedding_A, parts.lora_B ?? parts.lora_embedding_B];
-  return { ...(down !== undefined && { down }), ...(up !== undefined && { up }) };
-};
-
-/** The shapes of A and B. A reads the channels of all groups, and each group of B its own part of the rank, as in PEFT. */
+/**
+ * The shapes of A and B. A reads the channels of all groups, and each group of B its own part of the rank, as in PEFT. PEFT has none
+ * for transposed convolutions; there A has the layer's groups too, so that B·A is a change of the weight.
+ */
 const shapesOf = (layer: Layer, rank: number): readonly [number[], number[]] => [
-  [rank, ...inputsOf(layer)],
+  [rank, ...(layer.upward ? layer.unit : inputsOf(layer))],
   [layer.units, rank / (layer.groups ?? 1), ...layer.unit.slice(1).map(() => 1)],
 ];
 
@@ -101,14 +107,18 @@ function rowsOf(
   const row = new Float64Array(fanIn);
   if (!down || !up) return () => row;
   const [a, b] = [Float64Array.from(down.numbers()), up.numbers()];
+  const { groups = 1, units } = layer;
   const rank = down.dims[0] ?? 0;
+  const ranks = rank / groups;
   const factor = share * scalingOf({ ...settings, rank });
   return (unit) => {
     row.fill(0);
-    for (let r = 0; r < rank; r++) {
-      const part = factor * Number(b[unit * rank + r]);
+    const first = Math.floor((unit * groups) / units) * ranks;
+    for (let r = 0; r < ranks; r++) {
+      const part = factor * Number(b[unit * ranks + r]);
       if (part === 0) continue;
-      for (let i = 0; i < fanIn; i++) row[i] = (row[i] as number) + part * (a[r * fanIn + i] as number);
+      const at = (first + r) * fanIn;
+      for (let i = 0; i < fanIn; i++) row[i] = (row[i] as number) + part * (a[at + i] as number);
     }
     return row;
   };
@@ -132,7 +142,9 @@ export function writeProduct(
   { down = "", up = "" }: { readonly down?: string; readonly up?: string },
 ): string {
   if (layer.form === "convolution") {
-    const hidden = writer.conv(x, down, "lora_A", layer.geometry ?? {});
+    const hidden = layer.upward
+      ? writer.convTranspose(x, asUpward(writer, layer, down), "lora_A", layer)
+      : writer.conv(x, down, "lora_A", layer.geometry ?? {});
     return writer.conv(
       hidden,
       up,
@@ -152,6 +164,53 @@ export function writeProduct(
   return writer.op("MatMul", "lora_B", [hidden, writer.transpose(up, "lora_B_transposed")]);
 }
 
+/** A: [rank, in / groups, …kernel] as the weight of a transposed convolution: [in, rank / groups, …kernel]. */
+function asUpward(writer: NodeWriter, { unit, groups = 1 }: Layer, down: string): string {
+  const swapped = (value: string, part: string, first: number) =>
+    writer.transpose(value, part, [
+      ...Array.from({ length: first }, (_, axis) => axis),
+      ...[first + 1, first],
+      ...unit.slice(1).map((_, axis) => axis + first + 2),
+    ]);
+  if (groups === 1) return swapped(down, "lora_A_transposed", 0);
+  const byGroup = writer.reshape(down, "lora_A_groups", [groups, -1, ...unit]);
+  const [inputs = 1, ...kernel] = unit;
+  return writer.reshape(swapped(byGroup, "lora_A_swapped", 1), "lora_A_transposed", [
+    groups * inputs,
+    -1,
+    ...kernel,
+  ]);
+}
+
+/**
+ * The weight that an operator with its product inside reads, with what an adapter adds to it: W + (alpha/rank)·(BA)ᵀ, in the type of
+ * the adapter's numbers.
+ */
+export function changedWeight(
+  writer: NodeWriter,
+  layer: Layer,
+  { down = "", up = "" }: { readonly down?: string; readonly up?: string },
+  settings: LayerSettings,
+): { readonly operand: string; readonly changed: string } {
+  const type = typeOf(layer);
+  const operand = operandOf(writer, layer, 1);
+  const product = writer.op("MatMul", "change", [
+    writer.transpose(down, "lora_A_transposed"),
+    writer.transpose(up, "lora_B_transposed"),
+  ]);
+  const scaled = writer.op("Mul", "scaled", [product, writer.number("scaling", scalingOf(settings), type)]);
+  const wide = layer.type === type ? operand : writer.cast(operand, type, "wide");
+  return { operand, changed: writer.op("Add", "sum", [wide, scaled]) };
+}
+
+/** What a layer's operator reads at a place. */
+export const operandOf = ({ graph }: NodeWriter, { product }: Layer, index: number): string =>
+  graph.valueNamed(product).producer?.inputs[index]?.name ?? "";
+
+/** A value of an adapter in the layer's type. */
+export const narrowed = (writer: NodeWriter, layer: Layer, value: string, part: string): string =>
+  layer.type === typeOf(layer) ? value : writer.cast(value, layer.type, part);
+
 /** The layer's result with what an adapter adds to it. */
 export function writeSum(
   writer: NodeWriter,
@@ -160,6 +219,5 @@ export function writeSum(
   added: string,
   result: string,
 ): void {
-  const y = layer.type === typeOf(layer) ? added : writer.cast(added, layer.type, "narrow");
-  writer.op("Add", "sum", [base, y], { output: result });
+  writer.op("Add", "sum", [base, narrowed(writer, layer, added, "narrow")], { output: result });
 }

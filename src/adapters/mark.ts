@@ -13,9 +13,18 @@ export interface MarkedLayer extends Layer {
   readonly parameters: Readonly<Record<string, string>>;
   /** What the layer's result without the adapter is called. */
   readonly base: string;
-  /** For an adapter in front of the layer: the value that the layer's operator reads in place of its input. */
-  readonly read?: string;
+  /** For an adapter in front of the layer: what the layer's operator reads, by the values in whose place. */
+  readonly reads?: Readonly<Record<string, string>>;
 }
+
+/** The values that a layer's node reads or computes under other names beside its adapter: those by their own. */
+export const renamedBy = ({
+  reads,
+  response,
+  base,
+}: Pick<MarkedLayer, "response" | "base"> & {
+  readonly reads?: MarkedLayer["reads"] | undefined;
+}): Readonly<Record<string, string>> => reads ?? { [response]: base };
 
 /** A parameter of the base that is trained in full. */
 export interface MarkedParameter {
@@ -90,6 +99,7 @@ const isLayer = (layer: unknown): boolean =>
   typeof layer.units === "number" &&
   isRecord(layer.parameters) &&
   isRecord(layer.settings) &&
+  (layer.reads === undefined || isRecord(layer.reads)) &&
   (typeof layer.stored === "string" || isRecord(layer.stored));
 
 function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {

@@ -5,7 +5,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import type { WeightNumbers } from "./kind.ts";
 import type { Layer, WeightForm } from "./layer.ts";
 import type { Change } from "./merge-layers.ts";
-import { weightNumbers } from "./weight-numbers.ts";
+import { exchanged, weightNumbers } from "./weight-numbers.ts";
 import { toStored } from "./weight-steps.ts";
 
 /** Stored numbers that an adapter changes for one layer: its weight, or its bias. */
@@ -15,8 +15,8 @@ export interface Target {
   readonly layer: string;
   /** The layer's name, for messages. */
   readonly name: string;
-  /** The node that reads the numbers: the layer's own, or the first of the operators in between. */
-  readonly reader: Node;
+  /** The nodes from the numbers to the layer: operators that change their layout or type, and the layer's own. */
+  readonly path: readonly Node[];
   readonly addTo: (sum: Float64Array) => void;
   /** What is added to the units one after the other, if it does not depend on the weight. */
   readonly rows?: () => Iterable<Float64Array>;
@@ -25,10 +25,10 @@ export interface Target {
 /** The stored numbers of a layer that an adapter changes. */
 export function targetsOf(graph: Graph, change: Change): Target[] {
   const { layer, kind, tensors, weight } = change;
-  const { node, reader } = operandOf(graph, layer);
+  const { node, path } = operandOf(graph, layer);
   const targets: Target[] = [
     {
-      ...{ value: graph.valueNamed(layer.weight), layer: node.label, name: layer.name, reader },
+      ...{ value: graph.valueNamed(layer.weight), layer: node.label, name: layer.name, path },
       addTo: (sum) =>
         addTo(sum, change, () => weightNumbers(graph, layer, kind.compounds === true ? sum : undefined)),
       ...(kind.rows && { rows: () => rowsOf(change) }),
@@ -38,7 +38,7 @@ export function targetsOf(graph: Graph, change: Change): Target[] {
   const { name } = layer.bias;
   const ofBias: Target = {
     ...{ value: graph.valueNamed(name), layer: node.label, name: layer.name },
-    reader: biasReader(graph, layer, name),
+    path: pathOfBias(graph, layer, name),
     addTo: (sum) => {
       const change = kind.changeOfBias?.(tensors, Float64Array.from(sum), weight);
       change?.forEach((number, i) => {
@@ -49,34 +49,35 @@ export function targetsOf(graph: Graph, change: Change): Target[] {
   return [...targets, ofBias];
 }
 
-/** A layer's node, and the node that reads its stored weight: the layer's own, or the first of the operators in between. */
-function operandOf(graph: Graph, layer: Layer): { node: Node; reader: Node } {
+/** A layer's node, and the nodes from its stored weight to it. */
+function operandOf(graph: Graph, layer: Layer): { node: Node; path: readonly Node[] } {
   const node = graph.value(layer.product)?.producer;
   if (!node)
     throw new SorthError(`the model has no layer "${layer.name}": no node computes "${layer.product}"`);
-  let [reader, value] = [
-    node,
-    node.inputs[layer.form === "left" || layer.form === "embedding" ? 0 : 1] ?? undefined,
-  ];
-  while (value && value.name !== layer.weight && value.producer) {
-    reader = value.producer;
-    value = reader.inputs[0] ?? undefined;
-  }
-  return { node, reader };
+  const operand = node.inputs[layer.form === "left" || layer.form === "embedding" ? 0 : 1];
+  return { node, path: [...(pathFrom(operand, layer.weight) ?? []), node] };
 }
 
-/** The node that reads a layer's stored bias: the one that adds it, or the first of the operators in between. */
-function biasReader(graph: Graph, layer: Layer, bias: string): Node {
+/** The nodes from a layer's stored bias to the one that adds it. */
+function pathOfBias(graph: Graph, layer: Layer, bias: string): readonly Node[] {
   const last = graph.valueNamed(layer.response).producer;
   for (const input of last?.inputs ?? []) {
-    let [reader, value] = [last, input];
-    while (value && value.name !== bias && value.producer && value.name !== layer.product) {
-      reader = value.producer;
-      value = reader.inputs[0] ?? null;
-    }
-    if (value?.name === bias && reader) return reader;
+    const path = input?.name === layer.product ? undefined : pathFrom(input, bias);
+    if (path && last) return [...path, last];
   }
   throw new SorthError(`the model has no layer "${layer.name}" with the bias "${bias}"`);
+}
+
+/** The nodes from a stored value to an operand, each by its first input; undefined if they do not lead there. */
+function pathFrom(operand: Value | null | undefined, stored: string): Node[] | undefined {
+  const path: Node[] = [];
+  let value = operand;
+  while (value && value.name !== stored) {
+    if (!value.producer) return undefined;
+    path.unshift(value.producer);
+    value = value.producer.inputs[0];
+  }
+  return value ? path : undefined;
 }
 
 /** What an adapter adds to the units of a layer's stored weight, each in the same array. */
@@ -94,7 +95,7 @@ function addTo(
 ): void {
   const { unitsFirst, factor, dims, steps } = layer.stored as WeightForm;
   const { units } = layer;
-  if (kind.rows && steps.length === 0) {
+  if (kind.rows && steps.length === 0 && !layer.upward) {
     const fanIn = elementCount(layer.unit);
     const rowOf = kind.rows(layer, tensors, settings, weight);
     const [unitStride, stride] = unitsFirst ? [fanIn, 1] : [1, units];
@@ -107,15 +108,7 @@ function addTo(
     return;
   }
   const change = kind.change(layer, tensors, settings, before, weight);
-  const operand = unitsFirst ? change : exchanged(change, units, elementCount(layer.unit));
+  const operand = unitsFirst ? change : exchanged(change, layer, "to operand");
   const stored = toStored(operand, dims, steps);
   for (let i = 0; i < sum.length; i++) sum[i] = (sum[i] ?? 0) + (stored[i] ?? 0) / factor;
-}
-
-function exchanged(matrix: Float64Array, rows: number, columns: number): Float64Array {
-  const result = new Float64Array(matrix.length);
-  for (let i = 0; i < rows; i++) {
-    for (let j = 0; j < columns; j++) result[j * rows + i] = matrix[i * columns + j] ?? 0;
-  }
-  return result;
 }

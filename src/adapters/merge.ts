@@ -4,7 +4,7 @@ import { constantTensor } from "../analysis/probe-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import type { Value } from "../graph/node.ts";
+import type { Node, Value } from "../graph/node.ts";
 import { anyNumber, checkNumber } from "../numbers.ts";
 import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
@@ -158,7 +158,7 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
         return rounded(tensor, summed(before, list, scratch.take(before.length)), value.name).bytes;
       });
     const [only] = lists;
-    if (isComputed && only && lists.length === 1 && isReplaced(value, only) && tensor.type !== "float16") {
+    if (isComputed && only && lists.length === 1 && areAllReaders(value, only) && tensor.type !== "float16") {
       // Nothing has to be read to know whether the sum is another one, and finite.
       const extent = extentOf(only);
       if (extent === 0) continue;
@@ -177,17 +177,19 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
       sum.some((number, i) => number !== before[i]);
     if (!first || !results.some(isChanged)) continue;
     for (const { list, sum } of results) checkHolds(tensor, sum, { list, value });
-    const merged = ({ list, sum }: { readonly list: readonly Target[]; readonly sum: Float64Array }) =>
-      isComputed ? computed(list) : rounded(tensor, sum, value.name);
-    const same = results.every(({ sum }) => sum.every((number, i) => number === first.sum[i]));
-    if (same && isReplaced(value, lists.flat())) {
-      edits.replace(value, merged(first));
-      continue;
+    const groups: { readonly list: readonly Target[]; readonly sum: Float64Array; paths: Node[][] }[] = [];
+    for (const { list, sum } of results) {
+      const same = groups.find((group) => sum.every((number, i) => number === group.sum[i]));
+      const paths = list.slice(0, 1).map(({ path }) => [...path]);
+      if (same) same.paths.push(...paths);
+      else groups.push({ list, sum, paths });
     }
-    // Something else reads the numbers too: it keeps the old ones.
-    for (const result of results.filter(isChanged)) {
-      const [target] = result.list;
-      if (target) edits.separate(value, merged(result), target.reader);
+    // What else reads the numbers keeps the old ones; else the first layer's stay under the name.
+    const keepsOld = !areAllReaders(value, lists.flat()) || !groups.every(isChanged);
+    for (const [i, group] of groups.entries()) {
+      const merged = isComputed ? computed(group.list) : rounded(tensor, group.sum, value.name);
+      if (!keepsOld && i === 0) edits.replace(value, merged);
+      else if (isChanged(group)) edits.separate(value, merged, group.paths);
     }
   }
   return edits.done();
@@ -202,8 +204,9 @@ const safeExtent = 1e37;
 
 const bytesOf = ({ type, dims }: Tensor): number => byteLengthOf(type, dims);
 
-/** Whether all that read a value are the targets' layers, so that nothing needs the old numbers. */
-function isReplaced(value: Value, targets: readonly Target[]): boolean {
-  const readers = new Set(targets.map(({ reader }) => reader));
-  return [...value.uses].every(({ node }) => readers.has(node));
+/** Whether all that read a value, and what is made of it on the way, are the targets' layers: nothing needs the old numbers. */
+function areAllReaders(value: Value, targets: readonly Target[]): boolean {
+  const nodes = new Set(targets.flatMap(({ path }) => path));
+  const made = targets.flatMap(({ path }) => path.slice(0, -1).flatMap(({ outputs }) => outputs[0] ?? []));
+  return [value, ...made].every(({ uses }) => [...uses].every(({ node }) => nodes.has(node)));
 }

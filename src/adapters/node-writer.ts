@@ -7,6 +7,7 @@ import { encodeNodeProto } from "../onnx/codec.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { bytesField, graphFields } from "../onnx/wire.ts";
+import type { Layer } from "./layer.ts";
 
 /**
  * Writes the nodes beside one layer as records of a file. Names begin with `adapter/` and the layer's name; they are free in
@@ -114,9 +115,9 @@ export class NodeWriter {
     return this.op(op, part, [matrix, this.integers(`${part}_axes`, [1])], { attributes: { keepdims } });
   }
 
-  /** The matrix with its axes exchanged. */
-  transpose(matrix: string, part: string): string {
-    return this.op("Transpose", part, [matrix], { attributes: { perm: ints([1, 0]) } });
+  /** A value with its axes in another order; a matrix with its axes exchanged. */
+  transpose(value: string, part: string, order: readonly number[] = [1, 0]): string {
+    return this.op("Transpose", part, [value], { attributes: { perm: ints(order) } });
   }
 
   cast(value: string, type: DataTypeName, part: string, { output }: { output?: string } = {}): string {
@@ -134,12 +135,17 @@ export class NodeWriter {
     return this.op("Dropout", "dropout", [value, this.number("dropout_ratio", ratio, "float")]);
   }
 
+  convTranspose(x: string, kernel: string, part: string, { geometry = {}, groups }: Layer): string {
+    return this.conv(x, kernel, part, geometry, groups, "ConvTranspose");
+  }
+
   conv(
     x: string,
     kernel: string,
     part: string,
     geometry: Readonly<Record<string, readonly number[] | string>>,
     groups = 1,
+    op = "Conv",
   ): string {
     const attributes: Record<string, Attribute> = Object.fromEntries(
       Object.entries(geometry).map(([name, value]) => [
@@ -148,6 +154,6 @@ export class NodeWriter {
       ]),
     );
     if (groups > 1) attributes.group = int(groups);
-    return this.op("Conv", part, [x, kernel], { attributes });
+    return this.op(op, part, [x, kernel], { attributes });
   }
 }

@@ -3,8 +3,9 @@ import { FlatbufferTable, tensorIn } from "../artifacts/flatbuffer-table.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { type Adapter, type AdapterLayer, isFactors, noRank } from "./adapter.ts";
-import { layerFrom } from "./match.ts";
+import { type Adapter, type AdapterLayer, defaultRank } from "./adapter.ts";
+import { kindOfParts } from "./kinds.ts";
+import { matricesIn } from "./lora-layer.ts";
 
 /** File identifier and field numbers of onnxruntime/lora/adapter_format/adapter_schema.fbs. */
 const identifier = "TORT";
@@ -75,10 +76,11 @@ export function decodeParameters(bytes: Uint8Array, where: string): Tensor[] {
  * @throws SorthError for a damaged file; UsageError for parameters of other names
  */
 export function decodeOnnxAdapter(bytes: Uint8Array, where = "the adapter"): Adapter {
-  const parts = new Map<string, Map<string, Tensor>>();
+  const parts = new Map<string, Record<string, Tensor>>();
   for (const tensor of decodeParameters(bytes, where)) {
+    // Where the graph has such a name, ours ends in a number.
     const [, module, part] =
-      /^(.+)\.(lora_A|lora_B|lora_embedding_A|lora_embedding_B|lora_magnitude_vector|ia3_l|ia3_l_input)$/.exec(
+      /^(.+)\.(lora_(?:embedding_)?[AB]|lora_magnitude_vector|ia3_l|ia3_l_input)(?:_\d+)?$/.exec(
         tensor.name,
       ) ?? [];
     if (module === undefined || part === undefined) {
@@ -86,27 +88,22 @@ export function decodeOnnxAdapter(bytes: Uint8Array, where = "the adapter"): Ada
         `${where} has a parameter "${tensor.name}"; those of this program are called <weight>.lora_A and <weight>.lora_B, or <weight>.ia3_l, for others the graph that takes them is needed`,
       );
     }
-    parts.set(module, (parts.get(module) ?? new Map<string, Tensor>()).set(part, tensor));
+    if (parts.get(module)?.[part]) throw new FileError(`${where} has two parameters ${part} of "${module}"`);
+    parts.set(module, { ...parts.get(module), [part]: tensor });
+  }
+  const kinds = new Set([...parts.values()].map(kindOfParts));
+  const [kind] = kinds;
+  if (!kind) throw new FileError(`${where} holds no parameters`);
+  if (kinds.size > 1) {
+    const names = [...kinds].map(({ name }) => name).join(" and ");
+    throw new FileError(`${where} has the parameters of ${names}, each for some of its layers only`);
   }
   const layers = [...parts].map(([module, tensors]): AdapterLayer => {
-    const rank = (tensors.get("lora_A") ?? tensors.get("lora_embedding_A"))?.dims[0] ?? 0;
-    const layer = layerFrom(module, rank, Object.fromEntries(tensors));
-    if (!layer) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
-    return layer;
+    const rank = matricesIn(tensors).down?.dims[0] ?? 0;
+    const layer = kind.layerFrom(module, rank, tensors);
+    if (layer) return layer;
+    throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
   });
-  const [first] = layers;
-  if (!first) throw new FileError(`${where} holds no parameters`);
-  const factors = layers.filter(isFactors).length;
-  if (factors > 0 && factors < layers.length) {
-    throw new FileError(`${where} has ia3_l for some of its layers and lora_A for others`);
-  }
-  const lengths = layers.filter((layer) => "magnitude" in layer).length;
-  if (lengths > 0 && lengths < layers.length) {
-    throw new FileError(`${where} has lora_magnitude_vector for some of its layers only`);
-  }
-  return {
-    ...(isFactors(first) ? noRank : { rank: first.alpha, alpha: first.alpha }),
-    ...{ scaling: "lora", dropout: 0, dora: lengths > 0, ia3: factors > 0 },
-    ...{ layers, saved: new Map() },
-  };
+  const rank = layers[0]?.down?.dims[0] ?? defaultRank;
+  return { rank, alpha: rank, scaling: "lora", dropout: 0, ...kind.asked, layers, saved: new Map() };
 }

@@ -4,9 +4,9 @@ import { FileError, UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { visibleLines } from "../visible.ts";
-import { type Adapter, type AdapterLayer, isFactors, type LoraLayer } from "./adapter.ts";
+import { type Adapter, type AdapterLayer, defaultRank } from "./adapter.ts";
 import { partOf } from "./ia3.ts";
-import { layerFrom, tensorsOf } from "./match.ts";
+import { kindOf } from "./kinds.ts";
 
 /** The two files of an adapter in PEFT's format. */
 export interface AdapterFiles {
@@ -28,9 +28,12 @@ const configKey = "adapter_config";
 export function encodeAdapter(adapter: Adapter): AdapterFiles {
   const config = visibleLines(JSON.stringify(configOf(adapter), null, 2));
   const tensors = new Map<string, Tensor>();
+  const kind = kindOf(adapter);
+  const modules = adapter.layers.map(({ module }) => module);
   for (const layer of adapter.layers) {
-    for (const [part, tensor] of Object.entries(tensorsOf(layer))) {
-      tensors.set(`${prefix}${layer.module}.${nameOfPart(part)}`, tensor);
+    const module = beneath(layer.module, modules);
+    for (const [part, tensor] of Object.entries(kind.tensorsOf(layer))) {
+      tensors.set(`${prefix}${module}.${nameOfPart(part)}`, tensor);
     }
   }
   for (const [name, tensor] of adapter.saved) tensors.set(`${prefix}${name}`, tensor);
@@ -44,60 +47,25 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
   return { tensors: bytes, config: `${config}\n` };
 }
 
+/** PEFT's name of a module inside of other modules with adapters, such as the last projection of an attention. */
+const beneath = (module: string, modules: readonly string[]): string =>
+  modules.reduce(
+    (name, outer) => (name.startsWith(`${outer}.`) ? `${outer}.base_layer${name.slice(outer.length)}` : name),
+    module,
+  );
+
 /** PEFT's name of a part: A and B are the weights of layers, and factors of inputs are called as those of results. */
 const nameOfPart = (part: string): string =>
   /^lora_[AB]$/.test(part) ? `${part}.weight` : part === partOf(true) ? partOf(false) : part;
 
 /** PEFT's LoraConfig or IA3Config. */
-function configOf({
-  layers,
-  saved,
-  rank,
-  alpha,
-  scaling,
-  dropout,
-  dora,
-  ia3 = false,
-}: Adapter): Record<string, unknown> {
-  const modules = [...new Set([...saved.keys()].map((name) => name.slice(0, name.lastIndexOf("."))))];
-  if (ia3) {
-    return {
-      peft_type: "IA3",
-      task_type: null,
-      base_model_name_or_path: null,
-      inference_mode: true,
-      target_modules: layers.map(({ module }) => module),
-      feedforward_modules: layers.flatMap((layer) =>
-        isFactors(layer) && layer.feedforward ? [layer.module] : [],
-      ),
-      fan_in_fan_out: false,
-      modules_to_save: modules.length > 0 ? modules : null,
-      init_ia3_weights: true,
-    };
-  }
-  const ranked = layers.flatMap((layer) => (isFactors(layer) ? [] : [layer]));
-  const rankOf = (layer: LoraLayer) => layer.down.dims[0] ?? rank;
-  const others = (value: (layer: LoraLayer) => number, usual: number) =>
-    Object.fromEntries(
-      ranked.flatMap((layer) => (value(layer) === usual ? [] : [[layer.module, value(layer)]])),
-    );
+function configOf(adapter: Adapter): Record<string, unknown> {
+  const modules = [...new Set([...adapter.saved.keys()].map((name) => name.slice(0, name.lastIndexOf("."))))];
   return {
-    peft_type: "LORA",
-    task_type: null,
-    base_model_name_or_path: null,
-    inference_mode: true,
-    r: rank,
-    lora_alpha: alpha,
-    lora_dropout: dropout,
-    use_rslora: scaling === "rslora",
-    use_dora: dora,
-    bias: "none",
-    fan_in_fan_out: false,
-    init_lora_weights: true,
-    target_modules: layers.map(({ module }) => module),
+    ...kindOf(adapter).configOf(adapter),
+    ...{ task_type: null, base_model_name_or_path: null, inference_mode: true, fan_in_fan_out: false },
+    target_modules: adapter.layers.map(({ module }) => module),
     modules_to_save: modules.length > 0 ? modules : null,
-    rank_pattern: others(rankOf, rank),
-    alpha_pattern: others((layer) => layer.alpha, alpha),
   };
 }
 
@@ -122,7 +90,9 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
   };
   const saved = new Map<string, Tensor>();
   for (const [key, tensor] of all) {
-    const name = key.startsWith(prefix) ? key.slice(prefix.length) : key;
+    const whole = key.startsWith(prefix) ? key.slice(prefix.length) : key;
+    // A module inside of one with an adapter lies below that one's own layer.
+    const name = whole.replaceAll(".base_layer.", ".");
     // PEFT leaves out the adapter's name (`default`) in files, but not in the model's state_dict.
     const found = /^(.+)\.(?:(lora_[AB])(?:\.\w+)??\.weight|(lora_embedding_[AB])(?:\.\w+)?)$/.exec(name);
     const [, scaled] = /^(.+)\.lora_magnitude_vector(?:\.\w+)??(?:\.weight)?$/.exec(name) ?? [];
@@ -133,7 +103,7 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
     } else if (scaled !== undefined && settings.dora) add(scaled, "lora_magnitude_vector", tensor);
     else if (factored !== undefined && settings.ia3) {
       add(factored, partOf(isFeedforward(settings.feedforward, factored, tensor)), tensor);
-    } else if (/\.base_layer\.\w+$/.test(name)) {
+    } else if (/\.base_layer\.\w+$/.test(whole)) {
       // PEFT keeps the table of an adapted embedding of transformers beside its adapter.
     } else if (/lora_|ia3_|\.hada_|\.oft_/.test(name)) {
       throw new UsageError(
@@ -142,7 +112,8 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
     } else saved.set(name.replace(/\.modules_to_save\.\w+/, ""), tensor);
   }
   const layers = [...parts].map(([module, own]): AdapterLayer => {
-    const layer = layerFrom(module, patternFor(settings.alphas, module) ?? settings.alpha, own);
+    const alpha = patternFor(settings.alphas, module) ?? settings.alpha;
+    const layer = kindOf(settings).layerFrom(module, alpha, own);
     if (!layer) throw new FileError(`${where} has only one of lora_A and lora_B for "${module}"`);
     if (settings.dora && !own.lora_magnitude_vector) {
       throw new FileError(`${where} has use_dora, and no lora_magnitude_vector for "${module}"`);
@@ -217,9 +188,9 @@ function readConfig(text: string, where: string) {
   if (config.peft_type !== "LORA" && !ia3) throw refuse(`peft_type ${JSON.stringify(config.peft_type)}`);
   if (typeof config.bias === "string" && config.bias !== "none") throw refuse(`bias "${config.bias}"`);
   if (config.lora_bias === true) throw refuse("lora_bias");
-  const rank = number("r", 8);
+  const rank = number("r", defaultRank);
   return {
-    ...{ rank, alpha: number("lora_alpha", 8), dropout: number("lora_dropout", 0) },
+    ...{ rank, alpha: number("lora_alpha", defaultRank), dropout: number("lora_dropout", 0) },
     dora: !ia3 && config.use_dora === true,
     ...{ ia3, feedforward: config.feedforward_modules },
     scaling: config.use_rslora === true ? ("rslora" as const) : ("lora" as const),

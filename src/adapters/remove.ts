@@ -17,7 +17,7 @@ import {
   graphFields,
   modelFields,
 } from "../onnx/wire.ts";
-import { damagedMark, type Mark } from "./mark.ts";
+import { damagedMark, type Mark, type MarkedLayer, renamedBy } from "./mark.ts";
 
 /**
  * Takes the adapters out of a model's file. The result has the bytes of the model before `addAdapters`, whatever encoder wrote
@@ -30,10 +30,10 @@ export function removeAdapters(model: Model, mark: Mark): Model {
   const replace = new Map<FieldRecord, Uint8Array | null>();
   const values = new Set(mark.values);
   const added = new Set([...mark.parameters, ...mark.constants]);
-  // The value that a changed node computes or reads, and what it is called without the adapter.
+  // The place of the layer whose node computes or reads a value that is not there without the adapter.
   const changed = new Map(
-    mark.layers.map(({ base, response, input, read }, i) =>
-      read === undefined ? [base, { name: response, i }] : [read, { name: input, i }],
+    mark.layers.flatMap((layer, i) =>
+      Object.values(renamedBy(layer)).map((present) => [present, i] as const),
     ),
   );
   const isOwn = (name: string) => added.has(name) || changed.has(name) || isInner(name, values, mark);
@@ -48,9 +48,10 @@ export function removeAdapters(model: Model, mark: Mark): Model {
       }
       const found = [...output, ...input].find((name) => changed.has(name));
       if (found === undefined) continue;
-      const { name = "", i = 0 } = changed.get(found) ?? {};
-      replace.set(record, original(payloadOf(record), mark.file.replaced[i], name, found));
-      changed.delete(found);
+      const i = changed.get(found) ?? 0;
+      const names = Object.entries(renamedBy(mark.layers[i] as MarkedLayer));
+      replace.set(record, original(payloadOf(record), mark.file.replaced[i], names));
+      for (const [, present] of names) changed.delete(present);
     } else if (record.field === graphFields.valueInfo || record.field === graphFields.input) {
       const { name } = decodeValueInfoProto(payloadOf(record));
       if (isOwn(name)) replace.set(record, null);
@@ -68,15 +69,21 @@ export function removeAdapters(model: Model, mark: Mark): Model {
 
 /** Whether a value is an adapter's and not the result of a layer. */
 const isInner = (name: string, values: ReadonlySet<string>, { layers }: Mark): boolean =>
-  values.has(name) && !layers.some(({ response, read }) => response === name && read === undefined);
+  values.has(name) && !layers.some(({ response, reads }) => response === name && !reads);
 
-/** The record of a layer's node as it was: the kept one if it fits, else the present one with its value's own name. */
-function original(message: Uint8Array, kept: string | undefined, own: string, present: string): Uint8Array {
+/** The record of a layer's node as it was: the kept one if it fits, else the present one with its values' own names. */
+function original(
+  message: Uint8Array,
+  kept: string | undefined,
+  names: readonly (readonly [own: string, present: string])[],
+): Uint8Array {
   const record = kept === undefined ? undefined : base64.decode(kept);
   const [field] = record ? fieldRecords(record) : [];
   if (record && field) {
     const payload = record.subarray(field.payload, field.end);
-    if (equalBytes(renameInNode(payload, own, present), message)) return record;
+    const renamed = names.reduce((bytes, [own, present]) => renameInNode(bytes, own, present), payload);
+    if (equalBytes(renamed, message)) return record;
   }
-  return bytesField(graphFields.node, renameInNode(message, present, own));
+  const own = names.reduce((bytes, [own, present]) => renameInNode(bytes, present, own), message);
+  return bytesField(graphFields.node, own);
 }

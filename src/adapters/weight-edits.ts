@@ -1,13 +1,14 @@
 import { renameInNode } from "../block/rename-record.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { decodeTensorProto } from "../onnx/codec.ts";
+import { nodeToProto } from "../graph/proto.ts";
+import { decodeTensorProto, encodeNodeProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 
 /** Changes to the weights in a model's file. */
 export class WeightEdits {
@@ -15,7 +16,10 @@ export class WeightEdits {
   readonly #graph: Graph;
   readonly #initializers = new Map<string, Tensor>();
   readonly #appended: Tensor[] = [];
-  readonly #nodes = new Map<Node, readonly (readonly [string, string])[]>();
+  /** Other names of what nodes read, by the present ones. */
+  readonly #names = new Map<Node, Readonly<Record<string, string>>>();
+  /** Records of nodes that stand in front of a node. */
+  readonly #copies = new Map<Node, readonly Uint8Array[]>();
   readonly #dropped = new Set<Node>();
   readonly #external: string[] = [];
 
@@ -35,13 +39,42 @@ export class WeightEdits {
     }
   }
 
-  /** One reader of a weight gets a weight of its own. */
-  separate(value: Value, tensor: Tensor, reader: Node): void {
+  /**
+   * Some layers that read a weight get one of their own.
+   * @param paths - for each layer the nodes from the weight to it; those that others read too are written once more for the layer
+   */
+  separate(value: Value, tensor: Tensor, paths: readonly (readonly Node[])[]): void {
     const name = this.#graph.freshName(`${value.name}.merged`);
     this.#graph.addInitializer(tensor.named(name));
     this.#appended.push(tensor.named(name));
     this.#apart(value, name);
-    this.#nodes.set(reader, [...(this.#nodes.get(reader) ?? []), [value.name, name]]);
+    const own = new Set(paths.flat());
+    for (const path of paths) {
+      const [between, layer] = [path.slice(0, -1), path.at(-1) as Node];
+      const isOwn = between.every(({ outputs }) =>
+        [...(outputs[0]?.uses ?? [])].every(({ node }) => own.has(node)),
+      );
+      const [first = layer] = between;
+      if (isOwn) {
+        this.#rename(first, value.name, name);
+        continue;
+      }
+      let read = this.#graph.valueNamed(name);
+      const copies = between.map(({ opType, domain, attributes, inputs, outputs }) => {
+        const copy = this.#graph.addNode({
+          ...{ opType, domain, attributes, inputs: [read, ...inputs.slice(1)] },
+          outputs: [this.#graph.freshName(`${outputs[0]?.name}.merged`)],
+        });
+        read = copy.outputs[0] as Value;
+        return bytesField(graphFields.node, encodeNodeProto(nodeToProto(copy)));
+      });
+      this.#copies.set(layer, [...(this.#copies.get(layer) ?? []), ...copies]);
+      this.#rename(layer, between.at(-1)?.outputs[0]?.name ?? "", read.name);
+    }
+  }
+
+  #rename(node: Node, from: string, to: string): void {
+    this.#names.set(node, { ...this.#names.get(node), [from]: to });
   }
 
   /** The new numbers of a weight in external data go there too. */
@@ -63,11 +96,15 @@ export class WeightEdits {
     const records = layout.graph.filter(({ field }) => field === graphFields.node);
     this.#graph.nodes.forEach((node, i) => {
       const record = records[i];
-      const names = this.#nodes.get(node);
+      const names = this.#names.get(node);
       if (record && this.#dropped.has(node)) replace.set(record, null);
       else if (record && names) {
-        const message = names.reduce((bytes, [from, to]) => renameInNode(bytes, from, to), payloadOf(record));
-        replace.set(record, bytesField(graphFields.node, message));
+        const message = Object.entries(names).reduce(
+          (bytes, [from, to]) => renameInNode(bytes, from, to),
+          payloadOf(record),
+        );
+        const pieces = [...(this.#copies.get(node) ?? []), bytesField(graphFields.node, message)];
+        replace.set(record, concatBytes(pieces));
       }
     });
     const appendToGraph = this.#appended.flatMap((tensor) => initializerRecord(tensor));

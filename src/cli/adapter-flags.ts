@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Adapter, LoraOptions, WeightedAdapter } from "../adapters/adapter.ts";
 import { readAdapter, writeAdapter } from "../adapters/adapter-files-node.ts";
 import { checkTakesInputs } from "../adapters/adapter-inputs.ts";
-import { adapterNumbers, adapterOf, layersOf } from "../adapters/load.ts";
+import { adapterNumbers, adapterOf, optionsOf } from "../adapters/load.ts";
 import { isOnnxAdapter } from "../adapters/onnx-adapter-file.ts";
 import { hasAdapters } from "../analysis/adapter-names.ts";
 import { UsageError } from "../errors.ts";
@@ -83,16 +83,8 @@ export async function loraOf(
   const given = lora === true ? {} : lora;
   if (adapterFrom === undefined) return given ? { lora: { ...given, ...(head && { trainHead: true }) } } : {};
   const from = await readAdapter(adapterFrom);
-  const own = { ...settingsOf(from), ...(!given?.include && { include: layersOf(from.layers) }) };
   const trainHead = head || from.saved.size > 0;
-  return { from, lora: { ...own, ...given, ...(trainHead && { trainHead: true }) } };
-}
-
-/** The settings of an adapter as options. */
-function settingsOf({ rank, alpha, scaling, dropout, dora, ia3, layers }: Adapter): LoraOptions {
-  if (!ia3) return { rank, alpha, scaling, dropout, dora };
-  const scaled = layers.filter((layer) => "factors" in layer && layer.feedforward);
-  return { ia3, ...(scaled.length > 0 && { feedforward: layersOf(scaled) }) };
+  return { from, lora: { ...optionsOf(from), ...given, ...(trainHead && { trainHead: true }) } };
 }
 
 /** Gives a new run the numbers of an adapter. @throws UsageError if the run has no such adapters */

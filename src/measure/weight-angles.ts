@@ -1,5 +1,6 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { parameterValue } from "../analysis/parameter-value.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -18,7 +19,6 @@ import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from
 import { convolutionOf, convolutionSpectrum } from "./convolution-spectrum.ts";
 import { gramBlocks } from "./gram.ts";
 import { type AngleStatistics, PairCollector } from "./pair-statistics.ts";
-import { parameterValue } from "./parameter-value.ts";
 import {
   isComputed,
   type NotComputed,

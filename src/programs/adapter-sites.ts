@@ -38,17 +38,22 @@ export function adapterSites(
   const skipped = found.skipped.filter(
     ({ name }) => name.startsWith(adapterPrefix) && !/\/(change|norm_\w+)(_\d+)?$/.test(name),
   );
-  const embeddings = layersOf(graph).flatMap(({ name = "", form }): SkippedSite[] =>
-    form === "embedding" ? [{ name, op: "Gather", reason: ofEmbedding }] : [],
-  );
-  return { sites, skipped: [...skipped, ...embeddings] };
+  const others = layersOf(graph).flatMap(({ name = "", form, inside }): SkippedSite[] => {
+    if (form === "embedding") return [{ name, op: "Gather", reason: ofEmbedding }];
+    return inside ? [{ name, op: "com.microsoft.Attention", reason: ofAttention }] : [];
+  });
+  return { sites, skipped: [...skipped, ...others] };
 }
 
 const ofEmbedding = "an embedding: its adapter responds with a row for each token, and to no other input";
 
+const ofAttention =
+  "attention with the projections inside: its adapter changes their weight, and responds to nothing itself";
+
 interface MarkedLayer {
   readonly name?: string;
   readonly form?: string;
+  readonly inside?: boolean;
   readonly parameters?: { readonly lora_A?: string; readonly lora_B?: string };
   readonly settings?: { readonly rank?: number; readonly alpha?: number; readonly scaling?: string };
 }

@@ -31,7 +31,7 @@ export async function adaptedModel(
   const { storedAdapter } = await import("../adapters/stored-adapter.ts");
   const { withFrozenVectors } = await import("../adapters/frozen-vectors.ts");
   const read = (path: string) => storedAdapter(path, files.read);
-  const found = await withFrozenVectors(adapted.model, penalties, read);
+  const found = await withFrozenVectors(adapted.model, penalties, { read, probe });
   return { ...adapted, options: { ...options, penalties: found } };
 }
 

@@ -6,6 +6,7 @@ import {
   addAdapters,
   decodeAdapter,
   decodeModel,
+  decodeOnnxAdapter,
   encodeAdapter,
   encodeModel,
   encodeOnnxAdapter,
@@ -19,7 +20,6 @@ import {
   unmerge,
 } from "../../src/index.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
-import { encodeTensors } from "../../src/programs/checkpoint.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { runModel } from "../helpers/run-model.ts";
 
@@ -39,7 +39,7 @@ const images = Tensor.float(
 
 /** Layers as exporters write them; the second of each model gives the output. */
 const models: Readonly<
-  Record<string, { x?: Tensor; build: (b: GraphBuilder) => void; kinds?: readonly string[] }>
+  Record<string, { x?: Tensor; build: (b: GraphBuilder) => void; kinds?: readonly string[]; rank?: number }>
 > = {
   "Gemm with transB, Gemm with alpha": {
     build: (b) => {
@@ -112,6 +112,73 @@ const models: Readonly<
     },
     kinds: ["ia3", "ia3 of inputs"],
   },
+  "transposed convolutions": {
+    x: images,
+    build: (b) => {
+      const x = b.input("x", ["batch", 3, 6, 6]);
+      const h = b.op(
+        "ConvTranspose",
+        [x, b.weight("c1.weight", [3, 4, 3, 2]), b.weight("c1.bias", [4])],
+        "h",
+        {
+          ...{ pads: [1, 0, 1, 0], strides: [2, 1], output_padding: [1, 0] },
+        },
+      );
+      const w = b.op("Transpose", [b.weight("c2.weight", [2, 4, 1, 1])], "w", { perm: [1, 0, 2, 3] });
+      b.output(b.op("GlobalAveragePool", [b.op("ConvTranspose", [h, w], "z")], "y"));
+    },
+  },
+  "transposed convolutions with groups, one of them depthwise": {
+    x: Tensor.float(
+      "x",
+      [2, 4, 6, 6],
+      Array.from({ length: 288 }, (_, i) => Math.sin(i)),
+    ),
+    build: (b) => {
+      const x = b.input("x", ["batch", 4, 6, 6]);
+      const h = b.op(
+        "ConvTranspose",
+        [x, b.weight("c1.weight", [4, 3, 3, 3]), b.weight("c1.bias", [6])],
+        "h",
+        {
+          group: 2,
+        },
+      );
+      b.output(
+        b.op(
+          "GlobalAveragePool",
+          [b.op("ConvTranspose", [h, b.weight("c2.weight", [6, 1, 2, 2])], "k", { group: 6 })],
+          "y",
+        ),
+      );
+    },
+    rank: 6,
+    kinds: ["lora", "ia3", "ia3 of inputs"],
+  },
+  "attention with the projections inside": {
+    x: Tensor.float(
+      "x",
+      [2, 3, 4],
+      Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+    ),
+    build: (b) => {
+      b.graph.opsets.set("com.microsoft", 1);
+      const x = b.input("x", ["batch", 3, 4]);
+      const settings = { num_heads: 2, qkv_hidden_sizes: [4, 4, 6] };
+      const operands = [x, b.weight("fc1.weight", [4, 14]), b.weight("fc1.bias", [14])];
+      const h = b.op("Attention", operands, "h", settings, "com.microsoft");
+      b.output(b.op("MatMul", [h, b.weight("fc2.weight", [6, 2])], "y"));
+    },
+  },
+  "one square weight that is read as it is and transposed": {
+    build: (b) => {
+      const x = b.input("x", ["batch", 4]);
+      const w = b.weight("fc1.weight", [4, 4]);
+      const h = b.op("Gemm", [x, w], "h");
+      const k = b.op("MatMul", [h, b.op("Transpose", [w], "t", { perm: [1, 0] })], "k");
+      b.output(b.op("Gemm", [k, w], "y", { transB: 1 }));
+    },
+  },
   "an embedding whose table is also the weight of the last layer": {
     x: Tensor.of("x", "int64", [2, 3], BigInt64Array.from([0, 4, 2, 2, 1, 3], BigInt)),
     build: (b) => {
@@ -173,7 +240,7 @@ describe("adapters", () => {
   const cases = Object.entries(models).flatMap(([name, model]) =>
     (model.kinds ?? kinds).map((kind) => ({ name, kind, ...model })),
   );
-  for (const { name, kind, x = x4, build } of cases) {
+  for (const { name, kind, x = x4, build, rank = 2 } of cases) {
     const [dora, ia3] = [kind === "dora", kind.startsWith("ia3")];
     test(`${name}: ${kind}`, async () => {
       const b = new GraphBuilder(17);
@@ -182,7 +249,7 @@ describe("adapters", () => {
       const run = async (one: Model) => (await runModel(encodeModel(one), { x })).y as Tensor;
       const options: LoraOptions = ia3
         ? { ia3, include: /./, ...(kind === "ia3 of inputs" && { feedforward: /1|c2/ }) }
-        : { rank: 2, alpha: 3, include: /./, dora };
+        : { rank, alpha: 3, include: /./, dora };
       const adapted = await addAdapters(model, options);
       const before = await run(model);
       // The lengths are rounded to float32.
@@ -195,7 +262,7 @@ describe("adapters", () => {
       const own = ia3
         ? /\.ia3_l(_input)?$/
         : dora
-          ? /\.lora_(embedding_[AB]|[AB]|magnitude_vector)(_2)?$/
+          ? /\.lora_(embedding_[AB]|[AB]|magnitude_vector)$/
           : /\.lora_(embedding_)?[AB]$/;
       expect(parameters.map((one) => one.name).every((one) => own.test(one))).toBe(true);
 
@@ -211,6 +278,10 @@ describe("adapters", () => {
       const { tensors, config } = await encodeAdapter(await adapterOf(changed));
       const read = await decodeAdapter(tensors, config);
       expect(equalBytes((await mergeAdapters(model, read)).bytes, merged.bytes)).toBe(true);
+      // B holds the scaling there, rounded to float32.
+      const { adapter } = await encodeOnnxAdapter(changed);
+      const fromOnnx = await mergeAdapters(model, await decodeOnnxAdapter(adapter));
+      expect(difference(await run(fromOnnx), after)).toBeLessThan(3e-6);
       if (dora) await expect(unmerge(merged, read)).rejects.toThrow(/cannot be taken out .* DoRA scales/);
       else expect(difference(await run(await unmerge(merged, read)), before)).toBeLessThan(3e-6);
       const twice = await mergeAdapters(model, [
@@ -228,55 +299,4 @@ describe("adapters", () => {
       }
     });
   }
-});
-
-test("a model of IR version 3 takes no adapter of ONNX Runtime", async () => {
-  const b = new GraphBuilder(8);
-  b.output(b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 2])], "y"));
-  const model = decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 3 }))));
-  const adapted = await addAdapters(model, { include: /fc1/ });
-  await expect(encodeOnnxAdapter(adapted)).rejects.toThrow(/its file has IR version 3 or less/);
-  await expect(encodeOnnxAdapter(model)).rejects.toThrow(/IR version 3/);
-});
-
-describe("a file of PEFT", () => {
-  const numbers = new Map([
-    ["base_model.model.fc1.lora_A.weight", Tensor.float("a", [1, 4], [1, 2, 3, 4])],
-    ["base_model.model.fc1.lora_B.weight", Tensor.float("b", [2, 1], [1, 2])],
-  ]);
-  const file = new Uint8Array(Buffer.concat(encodeTensors(numbers, {})));
-
-  test.each([
-    ["{", "adapter_config.json is not JSON"],
-    ["null", "adapter_config.json is no object"],
-    ["{}", "is an adapter with peft_type undefined"],
-    ['{"peft_type":"LORA","r":"8"}', "r in adapter_config.json is no number"],
-    ['{"peft_type":"LORA","use_dora":true}', "has use_dora, and no lora_magnitude_vector"],
-  ])("with the configuration %s is refused", async (config, message) => {
-    await expect(decodeAdapter(file, config)).rejects.toThrow(message);
-  });
-
-  test("with a pattern that would take forever is read without it", async () => {
-    const patterns = { "(.*a)*(.*b)*x": 3, fc1: 5 };
-    const config = JSON.stringify({ peft_type: "LORA", alpha_pattern: patterns });
-    expect((await decodeAdapter(file, config)).layers).toMatchObject([{ module: "fc1", alpha: 5 }]);
-  });
-
-  test("with a last layer in PyTorch's layout replaces that of a MatMul; a table that PEFT keeps beside is left out", async () => {
-    const b = new GraphBuilder(17);
-    const h = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 2])], "h");
-    b.output(b.op("MatMul", [h, b.weight("fc2.weight", [2, 3])], "y"));
-    const more = new Map([
-      ...numbers,
-      ["base_model.model.fc2.weight", Tensor.float("w", [3, 2], [1, 2, 3, 4, 5, 6])],
-      ["base_model.model.emb.base_layer.weight", Tensor.float("e", [1, 2], [7, 8])],
-    ]);
-    const adapter = await decodeAdapter(
-      new Uint8Array(Buffer.concat(encodeTensors(more, {}))),
-      '{"peft_type":"LORA"}',
-    );
-    expect([...adapter.saved.keys()]).toEqual(["fc2.weight"]);
-    const merged = graphOf(await mergeAdapters(modelOf(b), adapter));
-    expect(merged.valueNamed("fc2.weight").initializer?.numbers()).toEqual([1, 3, 5, 2, 4, 6]);
-  });
 });

@@ -31,12 +31,17 @@ const bases = {
   tokens: ["embedding", "dora-embedding", "groups", "ia3-groups"],
   nbits: ["dora-nbits"],
   dequantize: ["dora-dequantize"],
+  // A packed weight inside of com.microsoft.Attention, as PEFT adapts that of torch.nn.MultiheadAttention.
+  attention: ["attention"],
+  blocks: ["blocks", "dora-blocks"],
+  // PEFT has no adapters for transposed convolutions: by their formula in PyTorch.
+  upward: ["upward", "dora-upward", "ia3-upward"],
 } as const;
 type Base = keyof typeof bases;
 type Case = (typeof bases)[Base][number];
 const names = Object.values(bases).flat();
 /** Adapters that stay beside the layers: what PEFT has merged is no weight of theirs. */
-const staying: readonly Case[] = ["groups", "dora-nbits", "dora-dequantize"];
+const staying: readonly Case[] = ["groups", "dora-nbits", "dora-dequantize", "blocks", "dora-blocks"];
 interface Recorded {
   readonly losses: readonly number[];
   readonly logits: readonly number[];
@@ -118,45 +123,40 @@ describe.each(names)("an adapter of PEFT: %s", (name) => {
   });
 });
 
-describe.each(["lora", "dora", "ia3", "embedding", "groups", "dora-nbits"] as const)(
-  "an adapter of ONNX Runtime: %s",
-  (name) => {
-    test("is read by ONNX Runtime, which answers as the merged model; we read what it writes", async () => {
-      const theirs = await readAdapter(`${folder}/${name}/end`);
-      const { base: file, logitsOf } = await baseOf(name);
-      // A head that was trained in full is in the graph, not in the adapter.
-      const base = theirs.saved.size > 0 ? await mergeAdapters(file, { ...theirs, layers: [] }) : file;
-      const adapted = await loadAdapter(base, theirs);
-      const path = `${folder}/${name}/ours.onnx_adapter`;
-      if (process.env.RECORD_ADAPTERS) {
-        await writeOnnxAdapter(adapted, path, { force: true });
-        return;
-      }
-      const { adapter, model } = await encodeOnnxAdapter(adapted);
-      expect(Buffer.from(adapter).equals(readFileSync(path))).toBe(true);
-      expect(Buffer.from(encodeModel(model)).equals(readFileSync(path.replace(/\w+$/, "inputs.onnx")))).toBe(
-        true,
-      );
-      // Answers of ONNX Runtime in Python, with RunOptions.add_active_adapter.
-      const answers = json<Record<typeof name, { with: number[]; without: number[] }>>("onnx.json")[name];
-      expect(farthest(answers.with, record[name].logits)).toBeLessThan(1e-5);
-      expect(farthest(answers.without, await logitsOf(base))).toBeLessThan(2e-6);
-      expect(farthest(await logitsOf(model), answers.without)).toBeLessThan(2e-6);
+describe.each([
+  ...["lora", "dora", "ia3", "embedding", "groups", "dora-nbits", "attention", "blocks", "upward"],
+] as const)("an adapter of ONNX Runtime: %s", (name) => {
+  test("is read by ONNX Runtime, which answers as the merged model; we read what it writes", async () => {
+    const theirs = await readAdapter(`${folder}/${name}/end`);
+    const { base: file, logitsOf } = await baseOf(name);
+    // A head that was trained in full is in the graph, not in the adapter.
+    const base = theirs.saved.size > 0 ? await mergeAdapters(file, { ...theirs, layers: [] }) : file;
+    const adapted = await loadAdapter(base, theirs);
+    const path = `${folder}/${name}/ours.onnx_adapter`;
+    if (process.env.RECORD_ADAPTERS) {
+      await writeOnnxAdapter(adapted, path, { force: true });
+      return;
+    }
+    const { adapter, model } = await encodeOnnxAdapter(adapted);
+    expect(Buffer.from(adapter).equals(readFileSync(path))).toBe(true);
+    expect(Buffer.from(encodeModel(model)).equals(readFileSync(path.replace(/\w+$/, "inputs.onnx")))).toBe(
+      true,
+    );
+    // Answers of ONNX Runtime in Python, with RunOptions.add_active_adapter.
+    const answers = json<Record<typeof name, { with: number[]; without: number[] }>>("onnx.json")[name];
+    expect(farthest(answers.with, record[name].logits)).toBeLessThan(1e-5);
+    expect(farthest(answers.without, await logitsOf(base))).toBeLessThan(2e-6);
+    expect(farthest(await logitsOf(model), answers.without)).toBeLessThan(2e-6);
 
-      const read = await readAdapter(`${folder}/${name}/ort.onnx_adapter`);
-      expect(read.layers.map(({ module }) => module).join()).toMatch(/fc1?\.weight|conv\.weight/);
-      const applied = staying.includes(name)
-        ? await loadAdapter(base, read)
-        : await mergeAdapters(base, read);
-      expect(farthest(await logitsOf(applied), record[name].logits)).toBeLessThan(1e-5);
-      expect(await readAdapter(path)).toMatchObject({ dora: name.startsWith("dora"), ia3: name === "ia3" });
-      for (const damaged of [
-        adapter.slice(0, 40),
-        adapter.slice(0, adapter.length - 9),
-        new Uint8Array(30),
-      ]) {
-        expect(() => decodeParameters(damaged, "it")).toThrow(/it is (a damaged|no) adapter of ONNX Runtime/);
-      }
-    });
-  },
-);
+    const read = await readAdapter(`${folder}/${name}/ort.onnx_adapter`);
+    expect(read.layers.map(({ module }) => module).join()).toMatch(
+      /fc1?\.weight|conv\.weight|attn\.in_proj_weight|emb\.weight|up1\.weight/,
+    );
+    const applied = staying.includes(name) ? await loadAdapter(base, read) : await mergeAdapters(base, read);
+    expect(farthest(await logitsOf(applied), record[name].logits)).toBeLessThan(1e-5);
+    expect(await readAdapter(path)).toMatchObject({ dora: name.startsWith("dora"), ia3: name === "ia3" });
+    for (const damaged of [adapter.slice(0, 40), adapter.slice(0, adapter.length - 9), new Uint8Array(30)]) {
+      expect(() => decodeParameters(damaged, "it")).toThrow(/it is (a damaged|no) adapter of ONNX Runtime/);
+    }
+  });
+});

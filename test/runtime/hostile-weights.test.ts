@@ -1,7 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { isFactors } from "../../src/adapters/adapter.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
   type Adapter,
@@ -48,7 +47,7 @@ describe("merge", () => {
     const filled = ({ name, dims, size }: Tensor, value: number) =>
       Tensor.float(name, dims, new Float32Array(size).fill(value));
     const layers = own.layers.map((layer) =>
-      isFactors(layer) ? layer : { ...layer, down: filled(layer.down, 1), up: filled(layer.up, change) },
+      "factors" in layer ? layer : { ...layer, down: filled(layer.down, 1), up: filled(layer.up, change) },
     );
     return { ...own, layers };
   }

@@ -10,7 +10,10 @@ import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
 import { sumOverBlocks, whenArrived } from "./blocks.ts";
 import { addedWhereRead } from "./indexing.ts";
 
-const refusal = ({ node }: RuleContext, reason: string): SorthError =>
+/** What of a rule's context the weight follows from. */
+type BlockContext = Pick<RuleContext, "node" | "inputs">;
+
+const refusal = ({ node }: BlockContext, reason: string): SorthError =>
   new SorthError(`cannot differentiate ${node.op} (node "${node.label}"): ${reason}`);
 
 /** Rows of `count` elements of `bits` bits, each row in whole bytes → all rows as 4-bit elements, packed without gaps. */
@@ -39,7 +42,7 @@ interface BlockWeight {
   readonly zeros: Typed | undefined;
 }
 
-function blockWeight(context: RuleContext, g: Emit): BlockWeight {
+function blockWeight(context: BlockContext, g: Emit): BlockWeight {
   const { node } = context;
   const [rows, width, bits] = [node.int("N", 0), node.int("K", 0), node.int("bits", 4)];
   const block = node.int("block_size", 32);
@@ -71,7 +74,9 @@ function blockWeight(context: RuleContext, g: Emit): BlockWeight {
   };
   const levels = () =>
     g.once(`levels of ${weightName(context)}`, () => g.tensorConstant(tensor(weight, columns)));
-  const zeros = isFloat(context.inputs[3]?.type) ? g.reshape(context.input(3), [rows, blocks]) : undefined;
+  const zeros = isFloat(context.inputs[3]?.type)
+    ? g.reshape(context.inputs[3] as Typed, [rows, blocks])
+    : undefined;
   const middle = () => {
     const count = Math.ceil((rows * blocks * (bits === 8 ? 8 : 4)) / 8);
     const filling = bits === 8 ? 128 : bits === 4 ? 0x88 : 0x22;
@@ -88,7 +93,18 @@ function blockWeight(context: RuleContext, g: Emit): BlockWeight {
   return { rows, blocks, block, columns, dequantized, zeros };
 }
 
-const weightName = ({ node }: RuleContext) => node.inputs[1]?.name ?? "";
+const weightName = ({ node }: BlockContext) => node.inputs[1]?.name ?? "";
+
+/** The weight of a MatMulNBits as a matrix of floats: [N, K]. */
+export function dequantizedWeight(context: BlockContext, g: Emit): Typed {
+  const { rows, blocks, block, columns, dequantized, zeros } = blockWeight(context, g);
+  const scale = g.reshape(context.inputs[2] as Typed, [rows, blocks]);
+  const whole = g.reshape(dequantized(scale), [rows, blocks, block]);
+  const shifted = zeros ? g.sub(whole, g.reshape(g.mul(zeros, scale), [rows, blocks, 1])) : whole;
+  const matrix = g.reshape(shifted, [rows, columns]);
+  const width = context.node.int("K", 0);
+  return width === columns ? matrix : g.slice(matrix, [{ axis: 1, start: 0, length: width }]);
+}
 
 const asRows = (g: Emit, x: Typed): Typed => {
   const columns = dimAt(x.shape, -1);

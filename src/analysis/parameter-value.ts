@@ -1,5 +1,3 @@
-import { cutOut } from "../analysis/cut-out.ts";
-import type { Probe } from "../analysis/probe.ts";
 import { int } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
@@ -8,6 +6,8 @@ import { ancestorsOf } from "../graph/reach.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { cutOut } from "./cut-out.ts";
+import type { Probe } from "./probe.ts";
 
 /**
  * The numbers of a value that depends on a graph's constants only. ONNX Runtime computes a weight behind Transpose, Reshape,

@@ -1,0 +1,84 @@
+import { describe, expect, test } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
+import {
+  adapterOf,
+  addAdapters,
+  decodeAdapter,
+  decodeModel,
+  encodeAdapter,
+  encodeModel,
+  encodeOnnxAdapter,
+  graphOf,
+  Model,
+  mergeAdapters,
+  Tensor,
+} from "../../src/index.ts";
+import { encodeTensors } from "../../src/programs/checkpoint.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+
+const modelOf = (b: GraphBuilder): Model =>
+  decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
+
+test("a model of IR version 3 takes no adapter of ONNX Runtime", async () => {
+  const b = new GraphBuilder(8);
+  b.output(b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 2])], "y"));
+  const model = decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 3 }))));
+  const adapted = await addAdapters(model, { include: /fc1/ });
+  await expect(encodeOnnxAdapter(adapted)).rejects.toThrow(/its file has IR version 3 or less/);
+  await expect(encodeOnnxAdapter(model)).rejects.toThrow(/IR version 3/);
+});
+
+describe("a file of PEFT", () => {
+  const numbers = new Map([
+    ["base_model.model.fc1.lora_A.weight", Tensor.float("a", [1, 4], [1, 2, 3, 4])],
+    ["base_model.model.fc1.lora_B.weight", Tensor.float("b", [2, 1], [1, 2])],
+  ]);
+  const file = new Uint8Array(Buffer.concat(encodeTensors(numbers, {})));
+
+  test.each([
+    ["{", "adapter_config.json is not JSON"],
+    ["null", "adapter_config.json is no object"],
+    ["{}", "is an adapter with peft_type undefined"],
+    ['{"peft_type":"LORA","r":"8"}', "r in adapter_config.json is no number"],
+    ['{"peft_type":"LORA","use_dora":true}', "has use_dora, and no lora_magnitude_vector"],
+  ])("with the configuration %s is refused", async (config, message) => {
+    await expect(decodeAdapter(file, config)).rejects.toThrow(message);
+  });
+
+  test("with a pattern that would take forever is read without it", async () => {
+    const patterns = { "(.*a)*(.*b)*x": 3, fc1: 5 };
+    const config = JSON.stringify({ peft_type: "LORA", alpha_pattern: patterns });
+    expect((await decodeAdapter(file, config)).layers).toMatchObject([{ module: "fc1", alpha: 5 }]);
+  });
+
+  test("with a last layer in PyTorch's layout replaces that of a MatMul; a table that PEFT keeps beside is left out", async () => {
+    const b = new GraphBuilder(17);
+    const h = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 2])], "h");
+    b.output(b.op("MatMul", [h, b.weight("fc2.weight", [2, 3])], "y"));
+    const more = new Map([
+      ...numbers,
+      ["base_model.model.fc2.weight", Tensor.float("w", [3, 2], [1, 2, 3, 4, 5, 6])],
+      ["base_model.model.emb.base_layer.weight", Tensor.float("e", [1, 2], [7, 8])],
+    ]);
+    const adapter = await decodeAdapter(
+      new Uint8Array(Buffer.concat(encodeTensors(more, {}))),
+      '{"peft_type":"LORA"}',
+    );
+    expect([...adapter.saved.keys()]).toEqual(["fc2.weight"]);
+    const merged = graphOf(await mergeAdapters(modelOf(b), adapter));
+    expect(merged.valueNamed("fc2.weight").initializer?.numbers()).toEqual([1, 3, 5, 2, 4, 6]);
+  });
+
+  test("names modules inside of other modules with adapters as PEFT nests them", async () => {
+    const b = new GraphBuilder(17);
+    const h = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("attn.weight", [4, 4])], "h");
+    b.output(b.op("MatMul", [h, b.weight("attn.out_proj.weight", [4, 3])], "y"));
+    const adapter = await adapterOf(await addAdapters(modelOf(b), { include: /./, rank: 1 }));
+    const { tensors, config } = await encodeAdapter(adapter);
+    const text = Buffer.from(tensors).toString("latin1");
+    expect(text).toContain('"base_model.model.attn.lora_A.weight"');
+    expect(text).toContain('"base_model.model.attn.base_layer.out_proj.lora_A.weight"');
+    const { layers } = await decodeAdapter(tensors, config);
+    expect(layers.map(({ module }) => module).sort()).toEqual(["attn", "attn.out_proj"]);
+  });
+});
