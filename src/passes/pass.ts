@@ -61,7 +61,7 @@ type Given<O extends object> = keyof O extends never ? Record<string, never> : P
  *   run(graph, _options, { emit }) {
  *     const wrong = graph.nodes.filter(isMiscomputed);
  *     for (const node of wrong) padChannels(graph, emit, node);
- *     return wrong.length > 0 ? changed(`${wrong.length} convolutions`) : unchanged("no convolution is computed wrongly");
+ *     return changes(wrong.length, "convolution", "no convolution is computed wrongly");
  *   },
  * });
  * await runPass(fillChannels(), graph, { emit, probe });
@@ -111,6 +111,10 @@ export function unchanged<R>(detail: string, value?: R): PassResult<R | undefine
 
 /** A number of things, as details say it: `1 pair`, `2 pairs`. */
 export const counted = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? "" : "s"}`;
+
+/** Says how many things a pass changed, or why it changed none. */
+export const changes = (count: number, thing: string, why: string): PassResult =>
+  count > 0 ? changed(counted(count, thing)) : unchanged(why);
 
 /** Called with the graph after every pass. */
 type Observer = (graph: Graph, pass: Pass<unknown>, result: PassResult<unknown>) => void;

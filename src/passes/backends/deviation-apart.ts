@@ -2,7 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 
 /**
  * Computes the second output of SimplifiedLayerNormalization from its input: WebGPU puts other numbers there.
@@ -17,9 +17,7 @@ export const deviationApart = definePass({
       ({ op, outputs }) => op === "SimplifiedLayerNormalization" && outputs[1],
     );
     for (const node of nodes) ownDeviation(graph, emit, node);
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "node"))
-      : unchanged("no SimplifiedLayerNormalization has a second output");
+    return changes(nodes.length, "node", "no SimplifiedLayerNormalization has a second output");
   },
 });
 

@@ -3,7 +3,7 @@ import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { dimAt } from "../../graph/shapes.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 
 /**
  * Fills channels of convolutions up to a multiple of four where WebGPU's kernel would be wrong.
@@ -16,9 +16,11 @@ export const fillChannels = definePass({
   run(graph, _options, { emit }) {
     const wrong = graph.nodes.filter((node) => node.op === "Conv" && isMiscomputedConvolution(node));
     for (const node of wrong) padChannels(graph, emit, node);
-    return wrong.length > 0
-      ? changed(counted(wrong.length, "convolution"))
-      : unchanged("no convolution has a number of channels that WebGPU's kernel reads in threes");
+    return changes(
+      wrong.length,
+      "convolution",
+      "no convolution has a number of channels that WebGPU's kernel reads in threes",
+    );
   },
 });
 

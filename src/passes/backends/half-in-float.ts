@@ -3,7 +3,7 @@ import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { isHalf } from "../../onnx/data-types.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 
 /** Operators that ONNX Runtime's CPU runs on half numbers, because they compute nothing. */
 const movesOnly: ReadonlySet<string> = new Set(["Cast", "Identity", "Reshape", "Transpose"]);
@@ -21,9 +21,7 @@ export const halfInFloat = definePass({
       !movesOnly.has(op) && [...inputs, ...outputs].some((value) => isHalf(value?.type));
     const nodes = graph.sorted().filter(isOfHalf);
     for (const node of nodes) computeInFloat(graph, emit, node);
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "node"))
-      : unchanged("no operator reads or returns float16 or bfloat16");
+    return changes(nodes.length, "node", "no operator reads or returns float16 or bfloat16");
   },
 });
 

@@ -1,6 +1,6 @@
 import { constantOf } from "../../analysis/probe-model.ts";
 import type { Node } from "../../graph/node.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Turns Constant nodes that hold a tensor into initializers of the same name: there they can be parameters.
@@ -21,8 +21,6 @@ export const liftConstants = defineGraphPass({
       lifted.add(node);
     }
     graph.removeNodes(lifted);
-    return lifted.size > 0
-      ? changed(counted(lifted.size, "Constant node"))
-      : unchanged("no Constant node holds a tensor");
+    return changes(lifted.size, "Constant node", "no Constant node holds a tensor");
   },
 });

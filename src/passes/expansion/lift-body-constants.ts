@@ -3,7 +3,7 @@ import type { Graph } from "../../graph/graph.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import type { onnx } from "../../onnx/schema.js";
 import { type ExternalReader, elementCount, Tensor } from "../../onnx/tensor.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 type Body = onnx.GraphProto.$Properties;
 
@@ -51,9 +51,7 @@ export const liftBodyConstants = defineGraphPass({
       if (emptied.some(([, body], index) => body !== bodies[index]?.value))
         graph.setBodies(node, new Map(emptied));
     }
-    return lifted.size > 0
-      ? changed(counted(lifted.size, "constant"))
-      : unchanged("no body holds a constant that could be a parameter");
+    return changes(lifted.size, "constant", "no body holds a constant that could be a parameter");
   },
 });
 

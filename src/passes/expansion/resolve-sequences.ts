@@ -3,7 +3,7 @@ import { bodyOf } from "../../graph/body-graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { tableOf } from "../../lookup.ts";
 import { type ExternalReader, Tensor } from "../../onnx/tensor.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 import { Inliner } from "./inliner.ts";
 import { split, stack, unstack } from "./slices.ts";
 
@@ -49,9 +49,7 @@ export const resolveSequences = defineGraphPass({
       }
     }
     inliner.flush();
-    return resolved > 0
-      ? changed(counted(resolved, "node"))
-      : unchanged(reasons.join("; ") || "nothing reads a sequence");
+    return changes(resolved, "node", reasons.join("; ") || "nothing reads a sequence");
   },
 });
 

@@ -1,7 +1,7 @@
 import { bodyOf } from "../../graph/body-graph.ts";
 import type { Node } from "../../graph/node.ts";
 import { foldValues } from "../cleanup/fold-constants.ts";
-import { changed, counted, definePass, runPass, unchanged } from "../pass.ts";
+import { changes, definePass, runPass } from "../pass.ts";
 import { Inliner, inlineOptions, isConstant } from "./inliner.ts";
 
 /**
@@ -22,7 +22,7 @@ export const takeBranches = definePass({
         ({ inputs: [condition] }) => condition && isConstant(condition, options),
       );
       if (decided.length === 0) {
-        return taken > 0 ? changed(counted(taken, "If node")) : unchanged("no If has a constant condition");
+        return changes(taken, "If node", "no If has a constant condition");
       }
       for (const node of decided) takeBranch(inliner, node);
       inliner.flush();

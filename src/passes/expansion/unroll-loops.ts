@@ -3,7 +3,7 @@ import { tripCountOf } from "../../analysis/trip-count.ts";
 import { bodyOf } from "../../graph/body-graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { Tensor } from "../../onnx/tensor.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 import { Inliner, inlineOptions, isConstant, largestExpansion } from "./inliner.ts";
 import { stack, unstack } from "./slices.ts";
 
@@ -35,9 +35,7 @@ export const unrollLoops = definePass({
       else unrolled++;
     }
     inliner.flush();
-    return unrolled > 0
-      ? changed(counted(unrolled, "node"))
-      : unchanged(reasons.join("; ") || "there is no Loop and no Scan");
+    return changes(unrolled, "node", reasons.join("; ") || "there is no Loop and no Scan");
   },
 });
 

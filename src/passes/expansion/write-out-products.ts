@@ -7,7 +7,7 @@ import type { Node, Value } from "../../graph/node.ts";
 import { allAxes } from "../../graph/shapes.ts";
 import { tableOf } from "../../lookup.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Writes layers out whose operator computes more than a product: what ONNX Runtime's optimizer has fused (com.microsoft's FusedGemm,
@@ -31,9 +31,11 @@ export const writeOutProducts = defineGraphPass({
     // Layers are listed in the order of the model.
     const left = new Set(graph.nodes);
     if (written > 0) graph.reorder(order.filter((node) => left.has(node)));
-    return written > 0
-      ? changed(counted(written, "layer"))
-      : unchanged("no operator computes more than a product, in a form that can be written out");
+    return changes(
+      written,
+      "layer",
+      "no operator computes more than a product, in a form that can be written out",
+    );
   },
 });
 

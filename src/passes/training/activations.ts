@@ -3,7 +3,7 @@ import { float } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Node, Value } from "../../graph/node.ts";
-import { changed, counted, defineGraphPass, definePass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass, definePass } from "../pass.ts";
 import { numberOf, onlyReader, operandBeside } from "./operands.ts";
 
 /**
@@ -27,9 +27,7 @@ export const recognizeActivations = defineGraphPass({
       graph.dropNodeInputs(node, 1);
       if (alpha !== undefined) node.attributes.set("alpha", float(alpha));
     }
-    return found.length > 0
-      ? changed(counted(found.length, "activation"))
-      : unchanged("no activation is written in small operators");
+    return changes(found.length, "activation", "no activation is written in small operators");
   },
 });
 
@@ -111,9 +109,7 @@ export const writeOutActivations = definePass({
       node.opType = "Mul";
       node.attributes.clear();
     }
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "activation"))
-      : unchanged("there is no Gelu and no Swish");
+    return changes(nodes.length, "activation", "there is no Gelu and no Swish");
   },
 });
 

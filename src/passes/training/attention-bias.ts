@@ -3,7 +3,7 @@ import { zeroBias } from "../../analysis/zero-bias.ts";
 import { SorthError } from "../../errors.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Gives com.microsoft's Attention the bias that it may leave out: ONNX Runtime's CPU kernel ends the process without one.
@@ -16,9 +16,7 @@ export const attentionBias = defineGraphPass({
   run(graph) {
     const nodes = graph.nodes.filter(isUnbiased);
     for (const node of nodes) addZeros(graph, node);
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "Attention node"))
-      : unchanged("every Attention has a bias");
+    return changes(nodes.length, "Attention node", "every Attention has a bias");
   },
 });
 

@@ -1,5 +1,5 @@
 import { int } from "../../graph/attribute.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /** The number with which MatMulNBits is asked to compute in float32; greater ones let it round its inputs, 4 to int8. */
 const float32 = 1;
@@ -18,8 +18,6 @@ export const exactProducts = defineGraphPass({
       (node) => node.op === "com.microsoft.MatMulNBits" && node.int("accuracy_level", 0) > float32,
     );
     for (const node of rounding) node.attributes.set("accuracy_level", int(float32));
-    return rounding.length > 0
-      ? changed(counted(rounding.length, "product"))
-      : unchanged("no product may round its inputs");
+    return changes(rounding.length, "product", "no product may round its inputs");
   },
 });

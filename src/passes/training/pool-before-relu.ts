@@ -1,6 +1,6 @@
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Lets MaxPool run before the Relu that feeds it: max(relu x) = relu(max x), to the bit, and so are the gradients (the
@@ -21,9 +21,7 @@ export const poolBeforeRelu = defineGraphPass({
     });
     for (const pair of pairs) swap(graph, pair);
     graph.removeNodes(new Set(pairs.flatMap(({ relu, pool }) => [pool, relu])));
-    return pairs.length > 0
-      ? changed(counted(pairs.length, "pair"))
-      : unchanged("no Relu is read by one MaxPool alone");
+    return changes(pairs.length, "pair", "no Relu is read by one MaxPool alone");
   },
 });
 

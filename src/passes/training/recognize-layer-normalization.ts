@@ -2,7 +2,7 @@ import { float, int } from "../../graph/attribute.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { normalizeAxis, sameShape } from "../../graph/shapes.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 import { numberOf, onlyReader, operandBeside } from "./operands.ts";
 
 /**
@@ -34,9 +34,7 @@ export const recognizeLayerNormalization = definePass({
         graph.appendInput(node, index, input);
       }
     }
-    return found.length > 0
-      ? changed(counted(found.length, "LayerNormalization"))
-      : unchanged("no LayerNormalization is written in small operators");
+    return changes(found.length, "LayerNormalization", "no LayerNormalization is written in small operators");
   },
 });
 

@@ -1,7 +1,7 @@
 import { isTrainingForm } from "../../analysis/batch-norm-form.ts";
 import { hidesStatistics } from "../../analysis/overwritten-parameters.ts";
 import { float } from "../../graph/attribute.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Keeps running statistics that nobody reads as they are. ONNX Runtime's CPU kernel writes them into its inputs, and computes y
@@ -18,8 +18,10 @@ export const stillStatistics = defineGraphPass({
       (node) => isTrainingForm(node) && node.float("momentum", 0.9) !== 1 && hidesStatistics(node, outputs),
     );
     for (const node of nodes) node.attributes.set("momentum", float(1));
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "BatchNormalization node"))
-      : unchanged("no BatchNormalization in training form hides its running statistics");
+    return changes(
+      nodes.length,
+      "BatchNormalization node",
+      "no BatchNormalization in training form hides its running statistics",
+    );
   },
 });

@@ -1,4 +1,4 @@
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Takes every Dropout out of training mode: without its third input it returns its input unchanged.
@@ -11,8 +11,6 @@ export const stopDropout = defineGraphPass({
   run(graph) {
     const nodes = graph.nodes.filter(({ op, inputs }) => op === "Dropout" && inputs[2]);
     for (const node of nodes) graph.dropNodeInputs(node, 2);
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "Dropout node"))
-      : unchanged("no Dropout is in training mode");
+    return changes(nodes.length, "Dropout node", "no Dropout is in training mode");
   },
 });

@@ -2,7 +2,7 @@ import { type Attribute, int, tensor } from "../../graph/attribute.ts";
 import type { Node } from "../../graph/node.ts";
 import { DataType, type DataTypeName, dataTypeName, isHalf } from "../../onnx/data-types.ts";
 import { Tensor } from "../../onnx/tensor.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /** Attributes that name the type of what an operator returns. */
 const typeAttributes = ["to", "dtype", "output_dtype"];
@@ -25,9 +25,7 @@ export const widenHalf = defineGraphPass({
       if (value.initializer) value.initializer = widened(value.initializer);
     }
     for (const node of graph.nodes) made += widenAttributes(node);
-    return made > 0
-      ? changed(counted(made, "value"))
-      : unchanged("no value is float16 or bfloat16, as far as is known");
+    return changes(made, "value", "no value is float16 or bfloat16, as far as is known");
   },
 });
 

@@ -6,7 +6,7 @@ import type { Node, Value } from "../../graph/node.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import { type DataTypeName, dataTypeName, isFloat } from "../../onnx/data-types.ts";
 import { elementCount } from "../../onnx/tensor.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 
 /** Least and greatest number of the types to which activations are quantized. */
 const ranges: Partial<Record<DataTypeName, readonly [number, number]>> = {
@@ -31,7 +31,7 @@ export const writeOutQuantizers = definePass({
     const writer = new Writer(graph, emit);
     let written = 0;
     for (const node of graph.sorted()) if (writer.write(node)) written += 1;
-    return written > 0 ? changed(counted(written, "node")) : unchanged("no activation is quantized");
+    return changes(written, "node", "no activation is quantized");
   },
 });
 
