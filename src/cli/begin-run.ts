@@ -13,6 +13,7 @@ import { UsageError } from "../errors.ts";
 import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
 import { withTaughtLosses } from "../losses/teaching.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
+import { sameContents } from "../onnx/stored.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
@@ -178,7 +179,7 @@ async function resume(
   options: Parameters<typeof Trainer.resume>[1],
 ): Promise<Trainer> {
   const kept = beforeRecovery(await readModel(join(folder, "model.onnx")));
-  if (Buffer.compare(beforeRecovery(model).bytes, kept.bytes) !== 0) {
+  if (!sameContents(beforeRecovery(model).pieces, kept.pieces)) {
     throw new UsageError(
       `the run in "${folder}" trains another model than "${path}"; give the one it was begun with`,
     );

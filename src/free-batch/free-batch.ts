@@ -8,7 +8,6 @@ import { listed, SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { decodeModelProto } from "../onnx/codec.ts";
-import { inlineExternal } from "../onnx/inline-external.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { withoutDraws } from "../verify/draws.ts";
@@ -37,9 +36,8 @@ export async function freeBatch(model: Model, options: FreeBatchOptions, probe: 
 
   const proto = decodeModelProto(model.bytes);
   const changed = carryBatch(proto, graph, inputs);
-  const source = model.path === undefined ? {} : model;
   const compared = await compareSamples(
-    { original: still(model), freed: still(Model.fromProto(proto, source)), graph },
+    { original: still(model), freed: still(Model.fromProto(proto, model)), graph },
     { inputs, shapes },
     probe,
   );
@@ -51,7 +49,7 @@ export async function freeBatch(model: Model, options: FreeBatchOptions, probe: 
   options.onMessage?.(
     `checked: ${comparedSamples} random samples at once give what each gives alone (largest relative difference ${compared.difference.toPrecision(2)})`,
   );
-  return Model.fromProto(proto, source).withApart(model.apart);
+  return Model.fromProto(proto, model).withApart(model.apart);
 }
 
 /** The axes that count the one sample. @throws SorthError for a model whose batch is not fixed at 1 */
@@ -73,7 +71,7 @@ function batchAxes(graph: Graph): BatchAxis[] {
 
 /** The model as it computes each sample apart: without draws, and BatchNorm with its running statistics. */
 function still(model: Model): Model {
-  const proto = decodeModelProto(withoutDraws(inlineExternal(model)).model.bytes);
+  const proto = decodeModelProto(withoutDraws(model).model.bytes);
   for (const node of proto.graph?.node ?? []) {
     const mode =
       node.opType === "BatchNormalization" && node.attribute?.find(({ name }) => name === "training_mode");
@@ -81,7 +79,7 @@ function still(model: Model): Model {
     mode.i = Long.ZERO;
     node.output = node.output?.slice(0, 1) ?? [];
   }
-  return Model.fromProto(proto);
+  return Model.fromProto(proto, model);
 }
 
 /** Declares the shapes of the outputs, with the batch open. */
