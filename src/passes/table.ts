@@ -30,6 +30,7 @@ import { exactProducts } from "./training/exact-products.ts";
 import { lowerBatchNorm } from "./training/lower-batch-norm.ts";
 import { mixedPrecision } from "./training/mixed-precision.ts";
 import { poolBeforeRelu } from "./training/pool-before-relu.ts";
+import { readFinalState } from "./training/read-final-state.ts";
 import { recognizeLayerNormalization } from "./training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
@@ -68,6 +69,7 @@ export const passes = {
   stillStatistics,
   stopDropout,
   poolBeforeRelu,
+  readFinalState,
   recognizeActivations,
   writeOutActivations,
   storeAsRead,

@@ -39,6 +39,8 @@ export interface ShardOptions {
   readonly shards?: number;
 }
 
+const recurrent = new Set(["LSTM", "GRU", "RNN"]);
+
 /** The first half of a training step: a program up to its gradients. */
 export interface TrainingGradients {
   readonly program: Program;
@@ -120,6 +122,10 @@ export async function trainingGradients(
       masks.map(({ input }) => input),
     );
   else if (options.lower?.layout) await program.layOut(options.lower.layout);
+  if (graph.nodes.some(({ op }) => recurrent.has(op))) {
+    const { readFinalState } = await import("../passes/training/read-final-state.ts");
+    await program.run(readFinalState());
+  }
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);
   const loss = program.loss(fed.inputs);

@@ -122,6 +122,18 @@ export const trainingCases = {
     const r = b.op("Relu", [b.input("x", [1, 2, 4, 4])], "r");
     return b.output(b.op("Neg", [b.op("MaxPool", [r], "p", { kernel_shape: [2, 2] })], "y"));
   },
+  // As PyTorch exports outputs[:, -1] of an LSTM with batch_first.
+  readFinalState: () => {
+    const b = new GraphBuilder();
+    const weights = [b.weight("w", [1, 8, 3]), b.weight("r", [1, 8, 2])];
+    const y = b.op("LSTM", [b.input("x", [4, 5, 3]), ...weights], "y", { hidden_size: 2 });
+    const turned = b.op("Transpose", [b.op("Squeeze", [y, b.int64("one", [1])], "steps")], "turned", {
+      perm: [1, 0, 2],
+    });
+    const at = (name: string, step: number) =>
+      b.op("Gather", [turned, b.int64(name, step)], `${name} step`, { axis: 1 });
+    return inferred(b.output(b.op("Relu", [at("last", -1)], "l"), b.op("Relu", [at("first", 0)], "f")));
+  },
   // w is read in one form, v in two.
   storeAsRead: async () => {
     const b = new GraphBuilder();

@@ -199,7 +199,7 @@ export class Sequence {
   backwards(visit: (gradient: Typed, step: number) => () => Typed): () => Typed {
     const last = this.finalGradient(1);
     const own = this.#context.gradient(0);
-    const readers = own && this.each(this.masked(this.#ordered(this.#g.transpose(own, [1, 0, 2, 3]))));
+    const readers = own && this.each(this.masked(this.#ordered(this.#byDirection(own))));
     let carried = last && (() => last);
     for (let step = this.steps - 1; step >= 0; step--) {
       const [a, b] = [readers?.[step], carried?.()];
@@ -236,7 +236,14 @@ export class Sequence {
       declared ?? this.#g.graph.addNodeOutput(this.node, 0, `${this.#g.options.prefix}${this.node.label}.Y`);
     states.type ??= this.x.type;
     states.shape ??= [this.steps, this.directions, this.batch, this.hidden];
-    return this.#ordered(this.#g.transpose(typed(states), [1, 0, 2, 3]));
+    return this.#ordered(this.#byDirection(typed(states)));
+  }
+
+  /** [T, D, N, K] → [D, T, N, K]; for one direction a view, where ONNX Runtime would move a Transpose behind Splits into steps. */
+  #byDirection(value: Typed): Typed {
+    const { directions, steps, batch } = this;
+    if (directions > 1) return this.#g.transpose(value, [1, 0, 2, 3]);
+    return this.#g.reshape(value, [1, steps, batch, dimAt(value.shape, 3)]);
   }
 
   /** Reverses the steps of reverse directions; applied twice, it restores the order. */
