@@ -94,6 +94,17 @@ describe("a search for a learning rate", () => {
     expect(diverged.stopped).toBe("diverged");
     expect(diverged.points.length).toBeLessThan(30);
     expect(diverged.points.every(({ loss }) => Number.isFinite(loss))).toBe(true);
+    // The curve ends at the first loss, averaged as fastai does, above four times the least one so far.
+    const { points, stopped } = await findLearningRate(trainer, train, { min: 1e-3, max: 1e4, steps: 60 });
+    let [mean, best] = [0, Number.POSITIVE_INFINITY];
+    const above = points.map(({ loss }, i) => {
+      mean = 0.98 * mean + 0.02 * loss;
+      const smoothed = mean / (1 - 0.98 ** (i + 1));
+      best = Math.min(best, smoothed);
+      return smoothed > 4 * best;
+    });
+    expect(stopped).toBe("diverged");
+    expect(above.indexOf(true)).toBe(points.length - 1);
     const controller = new AbortController();
     const onStep = (_: unknown, done: number) => done === 3 && controller.abort();
     const aborted = await findLearningRate(trainer, train, { ...range, signal: controller.signal, onStep });
