@@ -3,6 +3,9 @@ import type { TsdownPlugin } from "tsdown";
 /**
  * Gives the declarations of functions that are typed by the list of signatures (`inject: Library["inject"]`) the comment that
  * stands there, so that editors show it wherever the function is named, and not in calls alone.
+ *
+ * Leaves out that classes have private fields: TypeScript would take each class of `dist/node` for another one than that of
+ * `dist/web`, and finds the former behind `sorth-onnx/optimizers` also where a page imports `sorth-onnx/web`.
  */
 export function documentedDeclarations(): TsdownPlugin {
   return {
@@ -24,6 +27,7 @@ export function documentedDeclarations(): TsdownPlugin {
           /^\/\*\* @function \*\/\n(?=declare const (\w+): Library\["\1"\];)/gm,
           (_, name: string) => `${texts.get(name)}\n`,
         );
+        file.code = file.code.replace(/^ +#private;\n/gm, "");
       }
     },
   };

@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, posix, resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -62,6 +62,40 @@ describe("the package as it is installed", () => {
       );
       for (const found of counts) expect(Math.abs(found / count - 0.1)).toBeLessThan(0.03);
     }
+  });
+
+  it("type-checks a page in strict TypeScript, with an optimizer, a loss, a penalty and a schedule of the subpaths", (context) => {
+    context.skip(unbuilt !== "", unbuilt);
+    writeFileSync(
+      join(project.path, "page.ts"),
+      `import { readModel, Trainer } from "sorth-onnx/web";
+      import { ownLoss } from "sorth-onnx/losses";
+      import { adamw, chain, clipByGlobalNorm } from "sorth-onnx/optimizers";
+      import { som } from "sorth-onnx/penalties";
+      import { cosine } from "sorth-onnx/schedules";
+      export const trainer = await Trainer.create(await readModel(new ArrayBuffer(0)), {
+        objective: ownLoss({ loss: (g, prediction, labels) => g.abs(g.sub(prediction, labels)) }),
+        optimizer: chain(clipByGlobalNorm(1), adamw()),
+        penalties: [{ penalty: som(), schedule: cosine() }],
+      });`,
+    );
+    const strict = ["--strict", "--exactOptionalPropertyTypes", "--noEmit", "--skipLibCheck"];
+    const { stdout } = spawnSync(
+      process.execPath,
+      [
+        ...[
+          resolve("node_modules/typescript/bin/tsc"),
+          ...strict,
+          "--target",
+          "es2022",
+          "--module",
+          "esnext",
+        ],
+        ...["--moduleResolution", "bundler", "page.ts"],
+      ],
+      { cwd: project.path, encoding: "utf8" },
+    );
+    expect(stdout).toBe("");
   });
 
   it("has every file to which its documents lead", (context) => {
