@@ -95,16 +95,15 @@ export const takenOver = (names: Iterable<string>): string[] =>
 /**
  * The nodes of a graph's injected block, or the gradients that `grad` wrote; they are not layers of the model. If a tool
  * dropped the metadata and with it the mark, the nodes are found by name.
- * @param added - outputs that the block added, whatever their names
  */
-export function injectedNodes(graph: Graph, added: Iterable<string> = []): Set<Node> {
+export function injectedNodes(graph: Graph): Set<Node> {
   if (gradientOutput(graph) !== undefined)
     return new Set(graph.nodes.filter(({ name }) => name.startsWith(stepPrefix)));
   const views = new Map(graph.nodes.map((node) => [namesOf(node), node]));
   const names = [...graph.values].map(({ name }) => name);
   const found = blockNodes([...views.keys()], {
     outputs: graph.outputs.map(({ name }) => name),
-    computed: new Set([...takenOver(names), ...added, ...addedByMark(graph)]),
+    computed: new Set([...takenOver(names), ...addedByMark(graph)]),
     kept: keptNames(graph),
   });
   return new Set([...found].flatMap((view) => views.get(view) ?? []));

@@ -8,7 +8,7 @@ import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
 import { onnx } from "../onnx/schema.js";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
@@ -53,7 +53,7 @@ export function withBatchNorm(model: Model, measured: readonly MeasuredLayer[]):
     initializers.push(...tensors.flatMap((tensor) => initializerRecord(tensor)));
     const { node, add, response, bias, biasInput, ownsBias, weight, axis, units } = layer;
     const record = recordOf.get(response.name) as FieldRecord;
-    const before = layout.bytes.subarray(record.payload, record.end);
+    const before = payloadOf(layout, record);
     const added = bytesField(graphFields.node, batchNorm);
     const renamed = renameInNode(before, response.name, unnormalized);
     const unbiased = biasInput === undefined ? renamed : renameInNode(renamed, biasInput, "");

@@ -4,7 +4,7 @@ import { decodeNodeProto, decodeTensorProto, decodeValueInfoProto } from "../onn
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
-import { type ModelLayout, splice } from "../onnx/splice.ts";
+import { type ModelLayout, payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import { elementCount, externalReference, Tensor } from "../onnx/tensor.ts";
 import {
@@ -56,9 +56,6 @@ function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }
   }
   return Model.spliced(splice(layout, { replace, appendToGraph: append, graphLengthWidth }), model, apart);
 }
-
-const payloadOf = ({ bytes }: ModelLayout, { payload, end }: FieldRecord): Uint8Array =>
-  bytes.subarray(payload, end);
 
 /** The nodes of a file by what they compute. */
 class Nodes {

@@ -2,7 +2,7 @@ import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import { FileError } from "../errors.ts";
 import { parsedJson } from "../json.ts";
 import { decodeMetadataEntry } from "../onnx/codec.ts";
-import type { ModelLayout } from "../onnx/splice.ts";
+import { type ModelLayout, payloadOf } from "../onnx/splice.ts";
 import { type FieldRecord, modelFields } from "../onnx/wire.ts";
 
 /** Names of a BatchNormalization's own tensors, `[units]` each. */
@@ -46,7 +46,7 @@ export interface BatchNormMark {
 export function markIn(layout: ModelLayout): { record: FieldRecord; mark: BatchNormMark } | undefined {
   for (const record of layout.model) {
     if (record.field !== modelFields.metadataProps) continue;
-    const { key, value } = decodeMetadataEntry(layout.bytes.subarray(record.payload, record.end));
+    const { key, value } = decodeMetadataEntry(payloadOf(layout, record));
     if (key === batchNormKey) return { record, mark: parsed(value ?? "") };
   }
   return undefined;

@@ -1,5 +1,6 @@
 import { markKey, originalPrefix } from "../analysis/block-nodes.ts";
 import { FileError, messageOf, type SorthError } from "../errors.ts";
+import { isRecord } from "../json.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
 import { crc32 } from "../onnx/crc32.ts";
 import type { Penalty, PenaltyOptions } from "../penalties/penalty.ts";
@@ -138,9 +139,6 @@ export const damaged = (reason: string): SorthError =>
   new FileError(
     `metadata_props["${markKey}"] of the model is damaged (${reason}); inject into the original again`,
   );
-
-export const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 export const isText = (value: unknown): value is string => typeof value === "string";
 

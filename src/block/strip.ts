@@ -17,7 +17,7 @@ import {
   decodeValueInfoProto,
 } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
-import { type ModelLayout, splice } from "../onnx/splice.ts";
+import { type ModelLayout, payloadOf, splice } from "../onnx/splice.ts";
 import {
   bytesField,
   equalBytes,
@@ -98,9 +98,6 @@ function tapRecords(layout: ModelLayout, { outputs }: TapsMark): FieldRecord[] {
   if (found.length === declared.length) throw damagedTaps("it names every output of the model");
   return found;
 }
-
-const payloadOf = ({ bytes }: ModelLayout, { payload, end }: FieldRecord): Uint8Array =>
-  bytes.subarray(payload, end);
 
 /** A node of a file. */
 interface NodeRecord extends NamedNode {

@@ -1,6 +1,6 @@
 import { FileError, type SorthError } from "../errors.ts";
-import type { Graph } from "../graph/graph.ts";
-import { isListOf, isRecord, isText, isWidth, sealed, unsealed } from "./mark.ts";
+import { isRecord } from "../json.ts";
+import { isListOf, isText, isWidth, sealed, unsealed } from "./mark.ts";
 
 /** Key of metadata_props under which a file keeps which of its outputs `tap` added. */
 export const tapsKey = "sorth.taps";
@@ -24,12 +24,6 @@ export function parseTaps(text: string): TapsMark {
   const mark = unsealed(text, damagedTaps);
   if (!isTapsMark(mark)) throw damagedTaps("a field is missing or of another type");
   return mark;
-}
-
-/** The outputs of a graph that `tap` added. */
-export function tappedOutputs(graph: Graph): readonly string[] {
-  const text = graph.metadata.get(tapsKey);
-  return text === undefined ? [] : parseTaps(text).outputs;
 }
 
 /** The error for a mark that strip must not trust. */

@@ -5,7 +5,6 @@ import { blockOf } from "../block/block.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { isLabelName } from "./match.ts";
 
@@ -46,7 +45,6 @@ export interface WantedInput {
   readonly name: string;
   /** Shape of one sample, without the batch axis; null where the model leaves a length open. */
   readonly shape: readonly (number | null)[];
-  readonly takesIntegers: boolean;
 }
 
 /**
@@ -59,13 +57,13 @@ export function wantedInputs(model: Model, dims: Readonly<Record<string, number>
   return fedInputs(graph)
     .filter((input) => !labels.includes(input))
     .map((input) => {
-      const { name, type, declared = [] } = input;
+      const { name, declared = [] } = input;
       const batchAxis = batchAxisOf(input, fixedShape(input) ?? [], rowsOf(graph));
       const lengths = declared.map((dim, axis) => {
         if (typeof dim === "number") return dim;
         return (typeof dim === "string" ? dims[dim] : undefined) ?? dims[`${name}.${axis}`] ?? null;
       });
       const shape = lengths.filter((_, axis) => axis !== batchAxis);
-      return { name, shape, takesIntegers: type !== undefined && !isFloat(type) };
+      return { name, shape };
     });
 }

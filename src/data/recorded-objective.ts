@@ -1,4 +1,5 @@
 import { FileError } from "../errors.ts";
+import { isRecord } from "../json.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveFromStored, type StoredObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
@@ -52,13 +53,11 @@ export function objectiveText(objective: AnyObjective): string {
 
 /** @throws FileError for what is no loss in the form of a checkpoint */
 function checkStored(stored: NonNullable<DataConversion["objective"]>, { path = "the model" }: Model): void {
-  const isObject = (value: unknown): value is Record<string, unknown> =>
-    typeof value === "object" && value !== null && !Array.isArray(value);
   const isText = (value: unknown) => value === undefined || typeof value === "string";
   const isLoss = (value: unknown): boolean =>
-    isObject(value) && typeof value.name === "string" && isObject(value.options);
+    isRecord(value) && typeof value.name === "string" && isRecord(value.options);
   const isTerm = (term: unknown): boolean =>
-    isObject(term) &&
+    isRecord(term) &&
     isLoss(term.objective) &&
     [term.name, term.output, term.labels, term.mask].every(isText) &&
     (term.weight === undefined || typeof term.weight === "number");

@@ -1,5 +1,11 @@
 import type { Node, Value } from "./node.ts";
 
+/** Whether a node reads a value, or the graph returns it. */
+export const isRead = (
+  { outputs }: { readonly outputs: readonly Value[] },
+  value: Value | null | undefined,
+): boolean => !!value && (value.uses.size > 0 || outputs.includes(value));
+
 /** Every node on which one of the values depends, through inputs and captured values. */
 export function ancestorsOf(values: Iterable<Value>): Set<Node> {
   const found = new Set<Node>();

@@ -17,7 +17,7 @@ import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { Random, tensorOf } from "../onnx/random-tensors.ts";
 import type { onnx } from "../onnx/schema.js";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import { byteLengthOf, elementCount, externalReference, largeBytes, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
@@ -167,12 +167,11 @@ interface Changes {
 function spliced(model: Model, { before, after, replaced, renamed }: Changes): Model {
   const { layout } = model;
   const replace = new Map<FieldRecord, Uint8Array | Chunk[] | null>();
-  const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
   const recordsOf = (field: number) => layout.graph.filter((record) => record.field === field);
   const apart: string[] = [];
   const open = new Map(replaced.map(({ value, tensor }) => [value.name, tensor.named(value.name)]));
   for (const record of recordsOf(graphFields.initializer)) {
-    const former = decodeTensorProto(payloadOf(record));
+    const former = decodeTensorProto(payloadOf(layout, record));
     const name = former.name ?? "";
     const tensor = open.get(name);
     if (tensor) replace.set(record, initializerRecord(tensor));
@@ -184,14 +183,14 @@ function spliced(model: Model, { before, after, replaced, renamed }: Changes): M
   after.nodes.forEach((node, i) => {
     const [record, names] = [nodes[i], renamed.get(node)];
     if (!record || !names) return;
-    replace.set(record, bytesField(graphFields.node, renameInNode(payloadOf(record), ...names)));
+    replace.set(record, bytesField(graphFields.node, renameInNode(payloadOf(layout, record), ...names)));
   });
   const lengthsOf = (name: string): Lengths => {
     const [old, now] = [before.value(name)?.shape, after.value(name)?.shape];
     return (axis) => (old?.[axis] === now?.[axis] ? undefined : now?.[axis]);
   };
   for (const record of [...recordsOf(graphFields.output), ...recordsOf(graphFields.input)]) {
-    const declared = decodeValueInfoProto(payloadOf(record));
+    const declared = decodeValueInfoProto(payloadOf(layout, record));
     if (setLengths(declared, lengthsOf(declared.name ?? ""))) {
       replace.set(record, bytesField(record.field, encodeValueInfoProto(declared)));
     }
@@ -199,7 +198,7 @@ function spliced(model: Model, { before, after, replaced, renamed }: Changes): M
   // The file's notes of shapes are out of date for the layer's parameters and all that depends on them.
   const behind = descendantsOf(replaced.map(({ value }) => value));
   for (const record of recordsOf(graphFields.valueInfo)) {
-    const value = after.value(decodeValueInfoProto(payloadOf(record)).name ?? "");
+    const value = after.value(decodeValueInfoProto(payloadOf(layout, record)).name ?? "");
     if (value && behind.has(value)) replace.set(record, null);
   }
   return Model.spliced(

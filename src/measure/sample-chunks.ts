@@ -12,8 +12,6 @@ export type Feeds = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tenso
 export interface SampleChunks {
   /** Feeds of each chunk. */
   readonly chunks: readonly ReadonlyMap<string, Tensor>[];
-  /** Samples in all chunks together. */
-  readonly total: number;
   /** The sizes of the model's free dimensions; a free batch axis has the size `total`. */
   readonly dimensions: DimensionOptions;
 }
@@ -74,7 +72,7 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
       }),
     ),
   );
-  return { chunks, total, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
+  return { chunks, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
 }
 
 /** The data of one input. */

@@ -89,7 +89,8 @@ export function measuring(
   };
 }
 
-const part = (values: ArrayLike<number>, from: number, length: number): number[] =>
+/** Numbers of an array from a place on; NaN beyond its end. */
+export const part = (values: ArrayLike<number>, from: number, length: number): number[] =>
   Array.from({ length }, (_, i) => values[from + i] ?? Number.NaN);
 
 /** All figures, in the order in which they were asked for. */

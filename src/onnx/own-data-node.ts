@@ -7,7 +7,7 @@ import { checkedLocation, checkedRange, externalLocations } from "./external.ts"
 import { openExternal, realPlace } from "./external-node.ts";
 import { Model } from "./model.ts";
 import { onnx } from "./schema.js";
-import { splice } from "./splice.ts";
+import { payloadOf, splice } from "./splice.ts";
 import { type Chunk, chunkSize, storedBytes } from "./stored.ts";
 import type { OpenFile } from "./stored-file-node.ts";
 import { externalReference, largeBytes } from "./tensor.ts";
@@ -69,7 +69,7 @@ export async function ownData(model: Model, path: string, options: WriteOptions)
     content.push(numbers);
     end = offset + length;
     const place = { location: basename(data), offset, length };
-    const message = moved(decodeTensorProto(layout.bytes.subarray(record.payload, record.end)), place);
+    const message = moved(decodeTensorProto(payloadOf(layout, record)), place);
     replace.set(record, bytesField(graphFields.initializer, message));
   }
   // Tensors of bodies may still name the former files.

@@ -23,6 +23,10 @@ export interface ModelLayout {
   readonly origin?: { readonly file: StoredFile; readonly of: (record: FieldRecord) => FieldRecord };
 }
 
+/** What a record of a model's file holds. */
+export const payloadOf = ({ bytes }: ModelLayout, { payload, end }: FieldRecord): Uint8Array =>
+  bytes.subarray(payload, end);
+
 /**
  * Finds the records of a model's file.
  * @throws SorthError when the file is damaged, has no graph, or holds its graph in several parts

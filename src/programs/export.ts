@@ -11,7 +11,7 @@ import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { numberToBfloat16, numberToFloat16 } from "../onnx/small-types.ts";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import { externalReference, Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
@@ -117,7 +117,7 @@ function replaced(model: Model, weights: ReadonlyMap<string, Tensor>): Model {
   const apart: string[] = [];
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
-    const before = onnx.TensorProto.decode(layout.bytes.subarray(record.payload, record.end));
+    const before = onnx.TensorProto.decode(payloadOf(layout, record));
     const { name, docString } = before;
     const tensor = weights.get(name);
     if (!tensor) continue;

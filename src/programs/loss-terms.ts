@@ -29,9 +29,6 @@ export interface TermGraph {
   readonly places: Typed | undefined;
   /** The value that it reads. */
   readonly prediction: Typed | undefined;
-  /** The inputs of its labels and of its mask. */
-  readonly labels: Value | undefined;
-  readonly mask: Value | undefined;
   readonly seed: Seed;
 }
 
@@ -88,44 +85,39 @@ function emitTerm(
   const { objective } = term;
   if (isLossModel(objective) || !prediction) {
     const loss = typedOrHidden(prepared.lossModels.get(term.name) as Value);
-    return { term, ...meanOf(prepared, loss), prediction: undefined, labels: undefined, mask: undefined };
+    return { term, ...meanOf(prepared, loss), prediction: undefined };
   }
   const input = (name: string | undefined, type: DataTypeName, shape: Shape) => {
     const value = inputs.take(name, type, shape, term.name);
     const cast = emit.cast(value, type);
-    return { value, read: sameShape(cast.shape, shape) ? cast : emit.reshape(cast, shape) };
+    return sameShape(cast.shape, shape) ? cast : emit.reshape(cast, shape);
   };
   const { type, shape } = objective.labels;
   if (isObjective(objective) && objective.labels.absent?.(prediction.shape)) {
     shape(prediction.shape);
     const { value, at = prediction, gradient } = objective.build(emit, prediction, prediction);
-    const none = { places: undefined, labels: undefined, mask: undefined };
-    return { term, value, prediction, ...none, seed: { value: at, gradient } };
+    return { term, value, prediction, places: undefined, seed: { value: at, gradient } };
   }
-  const given =
+  const labels =
     taughtLabels(prepared, term, prediction) ??
     input(term.labels, type === "float" ? prediction.type : type, shape(prediction.shape));
-  const labels = given.value;
   if (!isObjective(objective)) {
-    const loss = objective.loss(emit, prediction, given.read);
-    return { term, ...meanOf(prepared, loss), prediction, labels, mask: undefined };
+    const loss = objective.loss(emit, prediction, labels);
+    return { term, ...meanOf(prepared, loss), prediction };
   }
-  const masked =
+  const mask =
     term.mask !== undefined && objective.maskShape
       ? input(term.mask, "float", objective.maskShape(prediction.shape))
       : undefined;
-  const mask = masked?.value;
-  const built = objective.build(emit, prediction, given.read, masked?.read);
+  const built = objective.build(emit, prediction, labels, mask);
   const seed = { value: built.at ?? prediction, gradient: built.gradient };
-  return { term, value: built.value, places: undefined, prediction, labels, mask, seed };
+  return { term, value: built.value, places: undefined, prediction, seed };
 }
 
 /** The labels of a loss that reads a teacher; undefined for others. */
 function taughtLabels({ emit, taught }: PreparedGraph, term: NamedTerm, prediction: Typed) {
   const value = taught?.values.get(term.name);
-  return (
-    taught && value && { value: undefined, read: taught.labels(emit, term, prediction, typedOrHidden(value)) }
-  );
+  return taught && value && taught.labels(emit, term, prediction, typedOrHidden(value));
 }
 
 /** The mean of a loss that the rules differentiate. */

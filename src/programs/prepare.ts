@@ -162,7 +162,7 @@ export async function prepare(
   await runPass(foldConstants({ keep }), graph, context);
   graph.outputs.length -= needed.length;
   const prepared = {
-    ...{ graph, emit, taken, batch, skipped, penalties, described, parameters, constants },
+    ...{ graph, emit, taken, batch, skipped, penalties, described, parameters },
     ...losses,
     ...(taught && { taught }),
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),

@@ -35,8 +35,6 @@ export interface PreparedGraph {
   readonly parameters: readonly Value[];
   /** By the name of a parameter, its facts that later rewrites hide; empty unless asked for. */
   readonly described: ReadonlyMap<string, ParameterFacts>;
-  /** Other initializers of floats: constants by every rule, which only their name can ask for. */
-  readonly constants: readonly Value[];
   /** The values that were to be kept ({@link PrepareOptions.choose}), in that order: those that are in their place now. */
   readonly held: readonly Value[];
   /** Says which layers stay frozen because their weights are stored as quantized numbers; undefined if there are none. */

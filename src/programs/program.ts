@@ -114,7 +114,7 @@ export class Program {
   beside(name: string): Program {
     const graph = new Graph(name, new Map([["", this.graph.opset]]));
     const none = {
-      ...{ parameters: [], constants: [], held: [] },
+      ...{ parameters: [], held: [] },
       sites: [],
       skipped: [],
       described: new Map(),

@@ -8,7 +8,7 @@ import { isCombined, isObjective, isOfEmbeddings, type NamedTerm, termsOf } from
 import { ClassMetrics } from "../metrics/class-metrics.ts";
 import { classesOf, classRows } from "../metrics/class-rows.ts";
 import { LabelMetrics } from "../metrics/label-metrics.ts";
-import type { MeasuringPass } from "../metrics/measuring.ts";
+import { type MeasuringPass, part } from "../metrics/measuring.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { NumberMetrics } from "../metrics/number-metrics.ts";
 import { checkMetrics, kindOf } from "../metrics/table.ts";
@@ -222,9 +222,6 @@ function classFigures(objective: Objective, { shape, rowsOfSample }: ValueResult
     report: () => ({ classes: metrics.report() }),
   };
 }
-
-const part = (values: ArrayLike<number>, from: number, length: number): ArrayLike<number> =>
-  Array.from({ length }, (_, i) => values[from + i] ?? Number.NaN);
 
 /** A loss for its place in a list: one that is not defined stands first. */
 const height = ({ loss }: WorstSample): number => (Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss);

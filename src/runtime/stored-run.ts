@@ -1,7 +1,7 @@
 import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
 import { FileError, messageOf, NumericError } from "../errors.ts";
-import { parsedJson } from "../json.ts";
+import { isRecord, parsedJson } from "../json.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
@@ -85,7 +85,7 @@ function namesIn(json: string, where: string): readonly string[] {
 /** Names by name. @throws FileError for anything else */
 function namesByName(json: string, where: string): Readonly<Record<string, string>> {
   const found = parsedJson(json);
-  if (typeof found === "object" && found && !Array.isArray(found) && Object.values(found).every(isText)) {
+  if (isRecord(found) && Object.values(found).every(isText)) {
     return found as Readonly<Record<string, string>>;
   }
   throw new FileError(`${where} is damaged: it does not say which of its tensors are averages`);

@@ -108,16 +108,10 @@ type Attributes = NonNullable<Sample["attributes"]>;
 const floats = (...values: number[]) =>
   ({ shape: [values.length], constant: values, type: "float" }) as const;
 const integers = (...values: number[]) => ({ shape: [values.length], constant: values });
-const scaled = (
-  shape: number[],
-  scales: number[],
-  attributes: Attributes,
-  note = "",
-  opset = 19,
-): Sample => ({
+const scaled = (shape: number[], scales: number[], attributes: Attributes, note = ""): Sample => ({
   inputs: [shape, null, floats(...scales)],
   attributes,
-  opset,
+  opset: 19,
   note: `× ${scales.join(", ")} ${note}`.trim(),
 });
 const sized = (shape: number[], sizes: number[], attributes: Attributes, note = "", opset = 19): Sample => ({

@@ -1,3 +1,5 @@
+import { isRecord } from "../../json.ts";
+
 /**
  * A value of a configuration file as the texts that a flag takes on the command line; several for a flag that is repeated.
  * A list is a repeated flag, or a list with commas where the flag takes one. What has options can be nested:
@@ -9,23 +11,20 @@ export function flagTexts(value: unknown, repeats: boolean): string[] {
     const texts = value.flatMap((one) => flagTexts(one, repeats));
     return repeats ? texts : [texts.join(",")];
   }
-  if (!isObject(value)) return [`${value}`];
+  if (!isRecord(value)) return [`${value}`];
   for (const key of ["name", "pattern"]) {
     const { [key]: name, ...options } = value;
     if (name !== undefined) return [withOptions(`${name}`, options)];
   }
   const entries = Object.entries(value);
-  if (entries.every(([, one]) => one === null || isObject(one))) {
-    return entries.map(([name, options]) => withOptions(name, isObject(options) ? options : {}));
+  if (entries.every(([, one]) => one === null || isRecord(one))) {
+    return entries.map(([name, options]) => withOptions(name, isRecord(options) ? options : {}));
   }
   const pairs = entries.map(([key, one]) => (one === true ? key : pair(key, one)));
   return repeats ? pairs : [pairs.join(",")];
 }
 
 type Options = Readonly<Record<string, unknown>>;
-
-const isObject = (value: unknown): value is Options =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
 
 const withOptions = (name: string, options: Options): string => {
   const pairs = Object.entries(options).map(([key, value]) => pair(key, value));

@@ -67,7 +67,7 @@ export function planTable(
   label: SurveyedColumn | undefined,
   options: TableOptions,
 ): TableConversion {
-  const { missing, inputs = [{ name: "x", shape: [null], takesIntegers: false }] } = options;
+  const { missing, inputs = [{ name: "x", shape: [null] }] } = options;
   const targets = surveyed.filter(({ name }) => options.targets?.includes(name));
   const used = surveyed.filter((column) => column !== label && !targets.includes(column));
   for (const column of targets) checkMissing(source, column, column, missing);

@@ -1,6 +1,7 @@
 import { float, int } from "../../graph/attribute.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { isRead } from "../../graph/reach.ts";
 import { normalizeAxis, sameShape } from "../../graph/shapes.ts";
 import { changes, definePass } from "../pass.ts";
 import { numberOf, onlyReader, operandBeside } from "./operands.ts";
@@ -75,9 +76,6 @@ function layerNormalization(graph: Graph, sqrt: Node): LayerNormalization | unde
   if (!shifted || !bias || !fits(bias)) return { node: product, ...known, scale };
   return { node: shifted, ...known, scale, bias };
 }
-
-const isRead = (graph: Graph, value: Value | null | undefined): boolean =>
-  !!value && (value.uses.size > 0 || graph.outputs.includes(value));
 
 const producerOf = (value: Value | null | undefined, op: string): Node | undefined =>
   value?.producer?.op === op ? value.producer : undefined;

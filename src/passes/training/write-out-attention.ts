@@ -7,6 +7,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { isRead } from "../../graph/reach.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import type { DataTypeName } from "../../onnx/data-types.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
@@ -50,9 +51,6 @@ export const writeOutAttention = definePass({
       : unchanged(found.map(({ label, obstacle }) => `"${label}": ${obstacle}`).join("; "));
   },
 });
-
-const isRead = (graph: Graph, value: Value | null | undefined): boolean =>
-  !!value && (value.uses.size > 0 || graph.outputs.includes(value));
 
 /** Why a node has no training form; undefined if it has. */
 function obstacleOf(graph: Graph, node: Node): string | undefined {
