@@ -23,7 +23,8 @@ const folderParts: Readonly<Record<string, "train" | "validation" | "test">> = {
   ...{ test: "test", testing: "test" },
   ...{ val: "validation", valid: "validation", validation: "validation" },
 };
-const imageNames = /\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$/i;
+/** Names of images, also of those that no reader here decodes: to leave them out without a word would be to lose them. */
+const imageNames = /\.(png|jpe?g|jfif|webp|gif|bmp|tiff?|avif|hei[cf]|jxl|jp2|p[bgp]m)$/i;
 
 /**
  * Assigns each image to the class that its folder names: `digits/train/seven/0001.png` has class `seven`. Hidden files and
@@ -59,7 +60,12 @@ export function imageClasses(
   if (!known && stray && classes.length > 2) {
     throw new DataError(`${name}: "${stray.path}" lies in no class folder; move it into one, or remove it`);
   }
-  if (!known && (classes.length < 2 || stray)) {
+  if (!known && classes.length === 1 && !stray) {
+    throw new DataError(
+      `${name}: all images lie in the folder "${classes[0]}"; put those of another class in a folder named after it`,
+    );
+  }
+  if (!known && stray) {
     throw new DataError(
       `${name}: the images are not sorted into classes; put the images of each class in a folder named after it`,
     );

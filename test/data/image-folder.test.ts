@@ -105,10 +105,11 @@ describe("a folder of images", () => {
     const options = { model: await model("image") };
     writeFileSync(join(folder, "a", "text.png"), "no image");
     writeFileSync(join(folder, "a", "nothing.png"), "");
+    writeFileSync(join(folder, "a", "phone.heic"), "\0\0\0\x18ftypheic\0\0\0\0mif1heic");
     await expect(loadData(folder, options)).rejects.toThrow(
-      /nothing\.png is empty, and 1 more like it.*text\.png is no PNG/,
+      /nothing\.png is empty, and 2 more like it.*phone\.heic is no PNG.*text\.png is no PNG/,
     );
-    rmSync(join(folder, "a", "text.png"));
+    for (const name of ["text.png", "phone.heic"]) rmSync(join(folder, "a", name));
     const whole = readFileSync(`${fixtures}/exact/a/colour.png`);
     writeFileSync(join(folder, "a", "nothing.png"), whole.subarray(0, 100));
     const { train } = await loadData(folder, options);

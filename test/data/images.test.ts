@@ -80,6 +80,11 @@ describe("imageClasses", () => {
     expect(train.map(({ label }) => label)).toEqual([1, 1]);
   });
 
+  test("images that nothing here decodes are not left out without a word", () => {
+    const paths = ["a/1.jfif", "a/2.HEIC", "b/3.ppm", "b/4.jxl", "b/notes.txt", "b/.5.png"];
+    expect(imageClasses(paths, "m").train.map(({ path }) => path)).toEqual(paths.slice(0, 4));
+  });
+
   test("an image beside the class folders is named", () => {
     expect(() => imageClasses(["a/1.png", "b/2.png", "3.png"], "m")).toThrow(
       'm: "3.png" lies in no class folder',
@@ -90,7 +95,7 @@ describe("imageClasses", () => {
     [[], "there is no image in it"],
     [["a/b.txt"], "there is no image in it"],
     [["1.png", "2.png"], "not sorted into classes"],
-    [["a/1.png", "a/2.png"], "not sorted into classes"],
+    [["a/1.png", "a/2.png"], 'all images lie in the folder "a"; put those of another class'],
   ])("%j is refused", (paths, says) => {
     expect(() => imageClasses(paths, "a")).toThrow(
       `a: ${says.startsWith("not") ? `the images are ${says}` : says}`,

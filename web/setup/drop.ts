@@ -37,7 +37,7 @@ export function sortedFiles(files: readonly ChosenFile[]): {
 } {
   const ending = (pattern: RegExp) => files.filter(({ path }) => pattern.test(path));
   const [archive] = ending(/\.npz$/i);
-  const images = new Set(ending(/\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$/i));
+  const images = new Set(ending(/\.(png|jpe?g|jfif|webp|gif|bmp|tiff?|avif|hei[cf])$/i));
   const hasImages = images.size > 0;
   const others = files.filter((file) => file !== archive && !images.has(file));
   const isModel = ending(/\.onnx$/i).length > 0 || (!archive && !hasImages);

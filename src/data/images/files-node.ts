@@ -27,7 +27,8 @@ const beginnings: readonly (readonly [string, (bytes: Uint8Array) => boolean])[]
   ["WebP", (bytes) => text(bytes, 0) === "RIFF" && text(bytes, 8) === "WEBP"],
   ["GIF", (bytes) => text(bytes, 0) === "GIF8"],
   ["TIFF", (bytes) => text(bytes, 0) === "II*\0" || text(bytes, 0) === "MM\0*"],
-  ["AVIF", (bytes) => text(bytes, 4) === "ftyp"],
+  // HEIC is the same container, for a codec that sharp's builds lack.
+  ["AVIF", (bytes) => text(bytes, 4) === "ftyp" && !text(bytes, 8).startsWith("he")],
 ];
 const text = (bytes: Uint8Array, at: number): string => String.fromCharCode(...bytes.subarray(at, at + 4));
 
