@@ -1,6 +1,6 @@
 import type { Node, Value } from "../graph/node.ts";
 import { foldedFrom, isAnonymous, longestNote, textsIn } from "./exporter-names.ts";
-import type { Readings } from "./readings.ts";
+import { productBefore, type Readings } from "./readings.ts";
 import type { Role } from "./roles.ts";
 
 /** Metadata key under which PyTorch's exporter lists the modules around a node, outermost first, and the operator. */
@@ -45,7 +45,8 @@ export function namesOfValue(value: Value, readings: Readings): string[] {
   const names = new Set([value.name, ...foldedFrom(value)]);
   for (const { node, index, role } of readings.of(value)) {
     const attribute = attributeOf[role];
-    const product = role === "bias" && node.op === "Add" ? node.inputs[1 - index]?.producer : undefined;
+    const added = role === "bias" && node.op === "Add" ? node.inputs[1 - index] : undefined;
+    const product = productBefore(added) ?? added?.producer;
     for (const reader of product ? [node, product] : [node]) {
       for (const name of namesOfNode(reader)) {
         names.add(name);

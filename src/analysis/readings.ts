@@ -211,7 +211,7 @@ function carriedValue(node: Node, body: Graph, index: number): Value | undefined
 }
 
 /** The product whose result a value is, possibly in another layout. */
-function productBefore(value: Value | null | undefined): Node | undefined {
+export function productBefore(value: Value | null | undefined): Node | undefined {
   let node = value?.producer;
   while (node && passing.has(node.op)) node = node.inputs[0]?.producer;
   return node && products.has(node.op) ? node : undefined;

@@ -210,6 +210,22 @@ describe("--trainable and --freeze", () => {
     expect(names({ trainable: /^table|^head/, freeze: /b$/ })).toEqual(["table", "head.w"]);
   });
 
+  // Keras writes channels last: the result of a convolution is transposed and cast before its bias is added.
+  test("a layer's name is that of its bias too, whatever lies between its product and the Add", () => {
+    const keras = () => {
+      const b = new GraphBuilder();
+      const product = b.op("Conv", [b.input("x", [2, 3, 5]), b.weight("kernel", [4, 3, 1])], "conv");
+      const turned = b.op("Transpose", [product], "turned", { perm: [0, 2, 1] });
+      const cast = b.op("Cast", [turned], "cast", { to: 1 });
+      b.output(b.op("Add", [cast, b.weight("shift", [4])], "y"));
+      return b.graph;
+    };
+    const trained = (freeze: RegExp) =>
+      findParameters(keras(), { freeze }).parameters.map(({ value }) => value.name);
+    expect(trained(/^conv$/)).toEqual([]);
+    expect(trained(/^kernel$/)).toEqual(["shift"]);
+  });
+
   test("are the reason given", () => {
     const { parameters, constants } = findParameters(graph(), { trainable: /^table|^head/, freeze: /b$/ });
     expect(
