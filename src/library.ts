@@ -104,7 +104,7 @@ export interface Library
    *
    * const model = await readModel("model.onnx");
    * const { passed, checks } = await verify(model, await inject(model, { penalties: [som()] }));
-   * assert(passed, checks.find(({ status }) => status === "failed")?.detail);
+   * assert(passed, checks.find(({ status }) => status === "failed")?.detail ?? "");
    */
   verify(original: Model, injected: Model, options?: VerifyOptions): Promise<VerifyReport>;
 
