@@ -24,12 +24,14 @@ async function onCpu(texts: readonly string[]) {
   return figures;
 }
 
-describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
-  const tab = useTab({ keepDevice: backend === "webgpu" });
-  // WebGPU there is the code of native WebGPU, on which runtime/webgpu-penalties.test.ts runs all groups; `npm run test:long` does here too.
-  const groups =
-    backend === "webgpu" && process.env.MODE !== "long" ? penaltyGroups.slice(0, 1) : penaltyGroups;
-  for (const texts of groups) {
+// WebGPU there is the code of native WebGPU, on which runtime/webgpu-penalties.test.ts runs every group, and training.test.ts trains with
+// SOM on it there; `npm run test:long` runs the groups on it there too.
+const backends = process.env.MODE === "long" ? ["wasm", "webgpu"] : ["wasm"];
+
+const tab = useTab({ keepDevice: backends.includes("webgpu") });
+
+describe.each(backends)("penalties in Chromium on %s", (backend) => {
+  for (const texts of penaltyGroups) {
     it(`${texts.join(" ")} train as on node's CPU`, async () => {
       const penalties = texts.map((text) => {
         const { definition, options } = parsePlan(text).penalty;
@@ -67,7 +69,6 @@ describe.each(["wasm", "webgpu"])("penalties in Chromium on %s", (backend) => {
 });
 
 describe("an injected model in Chromium", () => {
-  const tab = useTab();
   it("is verified, by code that is loaded for it, and stripped to the same bytes", async () => {
     const found = await tab.page.evaluate(
       async ({ file }) => {

@@ -85,7 +85,7 @@ describe("native WebGPU", () => {
         // Biases in front of BatchNorm have no slope but rounding, which AdamW turns into whole steps of the learning rate.
         const learningRate = name === "mlp" ? 1e-3 : 1e-4;
         const options = { objective: crossEntropy(), optimizer: adamw(), penalties, learningRate };
-        const steps = name === "mlp" ? 20 : 8;
+        const steps = name === "mlp" ? 8 : 4;
         const cpu = await losses(name, options, data(name), steps);
         const gpu = await losses(name, { ...options, backend: "webgpu" }, data(name), steps);
         expect(gpu.trainer.backend).toBe("webgpu");
