@@ -71,11 +71,11 @@ export async function* predict(
       continue;
     }
     const axis = objective.classAxis?.(shape) ?? 1;
-    const isOneRow = rowsOfSample === 1 && dimAt(shape, axis) === elementCount(shape.slice(1));
+    const isOneRow =
+      kind !== "classes" || (rowsOfSample === 1 && dimAt(shape, axis) === elementCount(shape.slice(1)));
     for (let i = 0; i < count; i++) {
       const own = Array.from({ length: width }, (_, k) => scores[i * width + k] ?? Number.NaN);
-      const places = kind === "classes" && !isOneRow;
-      yield { sample: first + i, ...(places ? answersOf(own, shape, axis) : answerOf(kind, own)) };
+      yield { sample: first + i, ...(isOneRow ? answerOf(kind, own) : answersOf(own, shape, axis)) };
     }
   }
 }

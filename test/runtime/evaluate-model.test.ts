@@ -7,6 +7,7 @@ import {
   crossEntropy,
   decodeModel,
   evaluateModel,
+  graphOf,
   inject,
   Model,
   meanSquaredError,
@@ -32,6 +33,8 @@ function linear(units: number, end?: "Softmax" | "Sigmoid", batch: number | stri
   const y = b.op("MatMul", [b.input("x", [batch, 3]), b.weight("w", [3, units])], "y");
   return Model.fromProto(graphToProto(b.output(end ? b.op(end, [y], "p") : y), { irVersion: 8 }));
 }
+const linearWeight = (model: Model): number[] =>
+  Array.from(graphOf(model).valueNamed("w").initializer?.numbers() ?? [], Number);
 const points = (size: number) => randomFloats("points", size * 3, -1, 1);
 
 async function all(model: Model, data: ReturnType<typeof arrayDataset>, options = {}) {
@@ -156,5 +159,22 @@ describe("predict", () => {
     const found = await all(linear(3), data, { onMessage: (message: string) => messages.push(message) });
     expect(found.every(({ answer }) => answer === undefined)).toBe(true);
     expect(messages).toEqual([expect.stringContaining("--objective cross-entropy")]);
+  });
+
+  it("gives one number a sample where the model's output has no other axis", async () => {
+    const b = new GraphBuilder();
+    const y = b.op("MatMul", [b.input("x", ["N", 3]), b.weight("w", [3])], "y");
+    const model = Model.fromProto(graphToProto(b.output(y), { irVersion: 8 }));
+    const [x, targets] = [points(5), new Float32Array(5)];
+    const w = linearWeight(model);
+    const sums = Array.from({ length: 5 }, (_, i) =>
+      w.reduce((sum, v, k) => sum + v * (x[3 * i + k] ?? 0), 0),
+    );
+    const numbers = await all(model, arrayDataset(x, targets, [3]), { objective: meanSquaredError() });
+    const shares = await all(model, arrayDataset(x, targets, [3]), { objective: binaryCrossEntropy() });
+    for (const [i, sum] of sums.entries()) {
+      expect(numbers[i]).toEqual({ sample: i, scores: [expect.closeTo(sum, 6)] });
+      expect(shares[i]).toEqual({ sample: i, scores: [expect.closeTo(1 / (1 + Math.exp(-sum)), 6)] });
+    }
   });
 });
