@@ -1,5 +1,4 @@
 import { madeHere } from "../made-here.ts";
-import { checkChoice } from "./contrastive.ts";
 import { finiteLabels } from "./elementwise.ts";
 import {
   checkEmbeddings,
@@ -12,7 +11,7 @@ import {
   unit,
   vectorsOf,
 } from "./embeddings.ts";
-import { computable, type Objective, withDefaults } from "./objective.ts";
+import { checkChoice, computable, type Objective, withDefaults } from "./objective.ts";
 
 /** Options of {@link cosineSimilarity}. */
 export interface CosineSimilarityOptions extends EmbeddingOptions {}
