@@ -7,6 +7,7 @@ import { feedsOfGraph } from "../data/sample-feeds.ts";
 import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { checkNumber, count, seedNumber } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { runGraphPass } from "../passes/pass.ts";
@@ -14,7 +15,7 @@ import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { sidestepFaults } from "../passes/training/sidestep-faults.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
 import { batchFor } from "./model-run.ts";
-import type { ForwardSession, SessionOptions } from "./step-session.ts";
+import type { SessionOptions } from "./step-session.ts";
 import { backendNamed } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -37,6 +38,8 @@ export class MeasuredBatches {
   readonly #order: Uint32Array;
 
   constructor(graph: Graph, dataset: Dataset, options: MeasuredOptions) {
+    checkNumber("the number of samples", options.samples, count);
+    checkNumber("the seed", options.seed, seedNumber);
     this.#graph = graph;
     this.#dataset = dataset;
     this.#options = options;
@@ -86,21 +89,25 @@ export function inferenceForm(model: Model): Graph {
   return graph;
 }
 
-/** A session for a graph, without what its outputs do not need. */
-export const openForward = (
+/** What a graph computes of each batch, the first `most` of them. Its inputs that no node reads are left out. */
+export async function* resultsOf(
   graph: Graph,
   model: Model,
+  batches: MeasuredBatches,
   options: SessionOptions & { readonly backend?: string },
   { backends }: TrainerRuntime,
-): Promise<ForwardSession> => {
+  most?: number,
+): AsyncGenerator<ReadonlyMap<string, Tensor>> {
   graph.prune();
   for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
   if (mayBeMiscomputed(graph)) sidestepFaults(graph);
-  return backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);
-};
-
-/** Those of the tensors that are inputs of the graph. */
-export const onlyRead = (graph: Graph, feeds: ReadonlyMap<string, Tensor>): ReadonlyMap<string, Tensor> => {
   const read = new Set(graph.inputs.map(({ name }) => name));
-  return new Map([...feeds].filter(([name]) => read.has(name)));
-};
+  const session = await backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);
+  try {
+    for await (const feeds of batches.feeds(most)) {
+      yield await session.run(new Map([...feeds].filter(([name]) => read.has(name))));
+    }
+  } finally {
+    await session.release();
+  }
+}

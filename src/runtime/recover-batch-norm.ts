@@ -14,11 +14,10 @@ import { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { checkNumber, count, seedNumber } from "../numbers.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { inferenceForm, MeasuredBatches, onlyRead, openForward } from "./measured-batches.ts";
+import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -49,8 +48,6 @@ export async function recoverBatchNorm(
   runtime: TrainerRuntime,
 ): Promise<Model> {
   const { samples = usualSamples, seed = 0, onMessage } = options;
-  checkNumber("the number of samples", samples, count);
-  checkNumber("the seed", seed, seedNumber);
   const original = graphOf(model);
   checkNoArtifact(original);
   if (blockOf(original)) {
@@ -98,27 +95,21 @@ async function statisticsOf(
     squares: new Float64Array(units),
   }));
   graph.outputs.splice(0, Infinity, ...values.flatMap(({ mean, variance }) => [mean, variance]));
-  const session = await openForward(graph, model, options, runtime);
   let before = 0;
-  try {
-    for await (const feeds of batches.feeds()) {
-      const results = await session.run(onlyRead(graph, feeds));
-      values.forEach(({ mean, variance }, l) => {
-        const [m, v] = [mean, variance].map(({ name }) => results.get(name)?.data as Float32Array);
-        const { mean: total, squares } = at(sums, l);
-        const rows = elementCount(at(layers, l).response.shape ?? []) / total.length;
-        for (let i = 0; i < total.length; i++) {
-          const difference = (m?.[i] as number) - (total[i] as number);
-          const weight = before / (before + 1);
-          total[i] = (total[i] as number) + difference / (before + 1);
-          squares[i] =
-            (squares[i] as number) + rows * (v?.[i] as number) + difference * difference * rows * weight;
-        }
-      });
-      before += 1;
-    }
-  } finally {
-    await session.release();
+  for await (const results of resultsOf(graph, model, batches, options, runtime)) {
+    values.forEach(({ mean, variance }, l) => {
+      const [m, v] = [mean, variance].map(({ name }) => results.get(name)?.data as Float32Array);
+      const { mean: total, squares } = at(sums, l);
+      const rows = elementCount(at(layers, l).response.shape ?? []) / total.length;
+      for (let i = 0; i < total.length; i++) {
+        const difference = (m?.[i] as number) - (total[i] as number);
+        const weight = before / (before + 1);
+        total[i] = (total[i] as number) + difference / (before + 1);
+        squares[i] =
+          (squares[i] as number) + rows * (v?.[i] as number) + difference * difference * rows * weight;
+      }
+    });
+    before += 1;
   }
   return sums.map(({ mean, squares }, l) => {
     const { response, units, name } = at(layers, l);
@@ -152,14 +143,8 @@ async function formDifference(
   for (const graph of [inferenceForm(model), inferenceForm(recovered), training]) {
     const floats = graph.outputs.filter(({ type }) => type === undefined || isFloat(type));
     graph.outputs.splice(0, Infinity, ...floats);
-    const session = await openForward(graph, model, options, runtime);
-    try {
-      for await (const feeds of batches.feeds(1)) {
-        const results = await session.run(onlyRead(graph, feeds));
-        outputs.push(graph.outputs.flatMap(({ name }) => Array.from(results.get(name)?.numbers() ?? [])));
-      }
-    } finally {
-      await session.release();
+    for await (const results of resultsOf(graph, model, batches, options, runtime, 1)) {
+      outputs.push(graph.outputs.flatMap(({ name }) => Array.from(results.get(name)?.numbers() ?? [])));
     }
   }
   const [first = [], second = [], third = []] = outputs;

@@ -9,11 +9,10 @@ import { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node } from "../graph/node.ts";
-import { checkNumber, count, seedNumber } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { withWeights } from "../programs/export.ts";
-import { inferenceForm, MeasuredBatches, onlyRead, openForward } from "./measured-batches.ts";
+import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -70,8 +69,6 @@ export async function batchNormStatistics(
   runtime: TrainerRuntime,
 ): Promise<Map<string, Tensor>> {
   const { samples = dataset.size, seed = 0, runningVariance = "onnx", statistics: wanted } = options;
-  checkNumber("the number of samples", samples, count);
-  checkNumber("the seed", seed, seedNumber);
   const original = graphOf(model);
   checkNoArtifact(original);
   const batches = new MeasuredBatches(original, dataset, { ...options, samples, seed });
@@ -97,24 +94,18 @@ export async function batchNormStatistics(
   });
   graph.outputs.splice(0, Infinity, ...measured.flatMap(({ mean, variance }) => [mean, variance]));
   const sums = measured.map(({ units }) => [new Float64Array(units), new Float64Array(units)] as const);
-  const session = await openForward(graph, model, options, runtime);
   let number = 0;
-  try {
-    for await (const feeds of batches.feeds()) {
-      const results = await session.run(onlyRead(graph, feeds));
-      for (const [i, { mean, variance }] of measured.entries()) {
-        for (const [part, { name }] of [mean, variance].entries()) {
-          const batch = results.get(name)?.numbers() ?? [];
-          const sum = sums[i]?.[part];
-          for (let unit = 0; sum && unit < sum.length; unit++) {
-            sum[unit] = (sum[unit] as number) + Number(batch[unit] ?? Number.NaN);
-          }
+  for await (const results of resultsOf(graph, model, batches, options, runtime)) {
+    for (const [i, { mean, variance }] of measured.entries()) {
+      for (const [part, { name }] of [mean, variance].entries()) {
+        const batch = results.get(name)?.numbers() ?? [];
+        const sum = sums[i]?.[part];
+        for (let unit = 0; sum && unit < sum.length; unit++) {
+          sum[unit] = (sum[unit] as number) + Number(batch[unit] ?? Number.NaN);
         }
       }
-      number += 1;
     }
-  } finally {
-    await session.release();
+    number += 1;
   }
   const results = new Map<string, Tensor>();
   for (const [i, { stored }] of found.entries()) {
