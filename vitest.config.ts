@@ -3,13 +3,13 @@ import { defineConfig } from "vitest/config";
 import LongestFirst from "./scripts/longest-first.ts";
 
 /**
- * Files that have a process to themselves: they replace modules of Node, open ONNX Runtime's GPU device in their process, or
- * leave much in its memory.
+ * Files that have a process to themselves: they replace modules of Node, open ONNX Runtime's GPU device in their process, measure
+ * its memory, or leave much in it.
  */
 const alone = [
   "test/onnx/replaced-models.test.ts",
   "test/passes/backends/webgpu-rules.test.ts",
-  "test/runtime/{webgpu*,leaks,mixed-precision,runtime-faults}.test.ts",
+  "test/runtime/{webgpu*,leaks,mixed-precision,runtime-faults,uncopied-outputs}.test.ts",
   "test/package/*.test.ts",
 ];
 

@@ -42,6 +42,9 @@ function ask(
   });
 }
 
+/** How long a test waits for what the server does soon, on a machine with other work too. */
+const patience = 120_000;
+
 /** How often this process has a file open; 0 where the system does not say. */
 function openFiles(path: string): number {
   if (!existsSync("/proc/self/fd")) return 0;
@@ -187,11 +190,11 @@ describe("the page's server", () => {
       return socket.on("error", () => {});
     });
     if (existsSync("/proc/self/fd")) {
-      await expect.poll(() => openFiles(large), { timeout: 5000, interval: 10 }).toBe(1);
+      await expect.poll(() => openFiles(large), { timeout: patience, interval: 10 }).toBe(1);
     }
-    await expect.poll(() => openFiles(large), { timeout: 5000, interval: 50 }).toBe(0);
+    await expect.poll(() => openFiles(large), { timeout: patience, interval: 50 }).toBe(0);
     const answered = async () => (await ask(server, "/").catch(() => ({ status: 0 }))).status;
-    await expect.poll(answered, { timeout: 5000, interval: 50 }).toBe(200);
+    await expect.poll(answered, { timeout: patience, interval: 50 }).toBe(200);
     for (const socket of sockets) socket.destroy();
     await server.close();
   });
@@ -243,7 +246,7 @@ describe("the page's server", () => {
         aborted.end();
       });
     }
-    await expect.poll(() => openFiles(large), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => openFiles(large), { timeout: patience }).toBe(0);
     expect((await ask(without, "/")).status).toBe(200);
   });
 
@@ -274,7 +277,7 @@ describe("the page's server", () => {
         .on("close", () => closed++)
         .resume(),
     );
-    await expect.poll(() => closed, { timeout: 5000, interval: 20 }).toBe(12);
+    await expect.poll(() => closed, { timeout: patience, interval: 20 }).toBe(12);
     for (const socket of sockets) socket.destroy();
     await server.close();
   });

@@ -143,7 +143,11 @@ describe("ends the process", () => {
         const { y } = await session.run({ x: new ort.Tensor("float32", new Float32Array(${length}), ${JSON.stringify(x)}) });
         ${then};
       })().catch(() => {}).then(() => { console.log("${last}"); process.exit(0); });`;
-    const { stdout } = spawnSync(process.execPath, ["-e", script], { encoding: "utf8", timeout: 60_000 });
+    const { stdout, error } = spawnSync(process.execPath, ["-e", script], {
+      encoding: "utf8",
+      timeout: 150_000,
+    });
+    if (error) throw error;
     return !stdout.includes(last);
   }
 
