@@ -1,10 +1,10 @@
 import { open } from "node:fs/promises";
 import { pipeline, Readable } from "node:stream";
-import { parse } from "csv-parse";
+import { type Info, parse } from "csv-parse";
 import { DataError, FileError, messageOf, SorthError } from "../../errors.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 import { textOf } from "../text-file-node.ts";
-import { inChunks, type TableSource } from "./table-source.ts";
+import { inChunks, RowLines, type TableSource } from "./table-source.ts";
 
 /**
  * A table of separated values, with the names of its columns in the first line. The separator is the tab in `.tsv` files,
@@ -31,21 +31,30 @@ export async function csvTable(path: string): Promise<TableSource> {
   }
   const twice = header.find((name, i) => header.indexOf(name) !== i);
   if (twice !== undefined) throw new DataError(`${path}: two columns are called "${twice}"; rename one`);
+  const lines = new RowLines();
   return {
-    ...{ name: path, columns: header, counts: { what: "line", first: 2 } },
-    rows: () => inChunks(records(path, separator, 2)),
+    ...{ name: path, columns: header, counts: { what: "line", first: 2 }, lines },
+    rows: () => inChunks(records(path, separator, 2, lines)),
   };
 }
 
-async function* records(path: string, separator: string, from: number): AsyncGenerator<string[]> {
+async function* records(
+  path: string,
+  separator: string,
+  from: number,
+  lines?: RowLines,
+): AsyncGenerator<string[]> {
   const stream = Readable.from(textOf(path));
-  const parser = parse({ delimiter: separator, skip_empty_lines: true, from, relax_column_count: false });
+  const how = { skip_empty_lines: true, relax_column_count: false, info: true };
+  const parser = parse({ ...how, delimiter: separator, from });
+  let count = 0;
   // What fails in reading ends the loop below.
   pipeline(stream, parser, () => {});
   try {
-    for await (const row of parser) {
+    for await (const { record: row, info } of parser as AsyncIterable<{ record: string[]; info: Info }>) {
+      lines?.note(count++, info.lines);
       // Semicolons separate where a comma is the decimal point.
-      yield separator === ";" ? (row as string[]).map(withDecimalPoint) : (row as string[]);
+      yield separator === ";" ? row.map(withDecimalPoint) : row;
     }
   } catch (error) {
     throw error instanceof SorthError ? error : new DataError(`${path}: ${messageOf(error)}`);

@@ -1,6 +1,6 @@
 import { DataError, messageOf } from "../../errors.ts";
 import { linesOf } from "../text-file-node.ts";
-import { type Cell, inChunks, type TableSource } from "./table-source.ts";
+import { type Cell, inChunks, RowLines, type TableSource } from "./table-source.ts";
 
 /**
  * A table of one JSON object per line. The first one names the columns; a key that a later one lacks is a missing value.
@@ -14,13 +14,15 @@ export async function jsonlTable(path: string): Promise<TableSource> {
   }
   if (!columns) throw new DataError(`${path}: the file is empty; give one JSON object per line`);
   const names = columns;
+  const lines = new RowLines();
   return {
-    ...{ name: path, columns: names, counts: { what: "line", first: 1 } },
-    rows: () => inChunks(rowsIn(path, names)),
+    ...{ name: path, columns: names, counts: { what: "line", first: 1 }, lines },
+    rows: () => inChunks(rowsIn(path, names, lines)),
   };
 }
 
-async function* rowsIn(path: string, names: readonly string[]): AsyncGenerator<Cell[]> {
+async function* rowsIn(path: string, names: readonly string[], lines: RowLines): AsyncGenerator<Cell[]> {
+  let row = 0;
   for await (const { object, line } of objectsIn(path)) {
     const other = Object.keys(object).find((key) => !names.includes(key));
     if (other !== undefined) {
@@ -28,6 +30,7 @@ async function* rowsIn(path: string, names: readonly string[]): AsyncGenerator<C
         `${path}: line ${line} has the key "${other}", which the first line lacks; give every key in the first line, with null where there is no value`,
       );
     }
+    lines.note(row++, line);
     yield names.map((key) => cellOf(object[key], path, line, key));
   }
 }

@@ -38,10 +38,10 @@ export async function survey(
 }
 
 /** The place of a row in its file, for messages. */
-export const placeOf = ({ counts }: TableSource, row: number): string =>
+export const placeOf = ({ counts, lines }: TableSource, row: number): string =>
   counts.what === "row"
     ? `row ${counts.first + row}`
-    : `row ${row + 1} (${counts.what} ${counts.first + row})`;
+    : `row ${row + 1} (${counts.what} ${lines?.of(row) ?? counts.first + row})`;
 
 class ColumnSurvey {
   readonly at: number;

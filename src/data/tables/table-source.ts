@@ -8,8 +8,26 @@ export interface TableSource {
   readonly columns: readonly string[];
   /** What the file counts, and its number for the first row: "line", 2. */
   readonly counts: { readonly what: string; readonly first: number };
+  /** The lines of the rows read so far, where rows may take several lines and lines may be empty. */
+  readonly lines?: RowLines;
   /** Reads the rows, some at a time; each has one cell for every column. */
   rows(): AsyncIterable<readonly (readonly Cell[])[]>;
+}
+
+/** In which line of its file each row ends. */
+export class RowLines {
+  /** Rows from which on the line is this much more than the number of the row. */
+  #shifts: { readonly from: number; readonly by: number }[] = [];
+
+  note(row: number, line: number): void {
+    if (row === 0) this.#shifts = [];
+    if (line - row !== this.#shifts.at(-1)?.by) this.#shifts.push({ from: row, by: line - row });
+  }
+
+  of(row: number): number | undefined {
+    const shift = this.#shifts.findLast(({ from }) => from <= row);
+    return shift && row + shift.by;
+  }
 }
 
 /** Rows handed on at a time. */
