@@ -1,17 +1,16 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 import LongestFirst from "./scripts/longest-first.ts";
 
-/**
- * Files that have a process to themselves: they replace modules of Node, open ONNX Runtime's GPU device in their process, measure
- * its memory, or leave much in it.
- */
-const alone = [
-  "test/onnx/replaced-models.test.ts",
-  "test/passes/backends/webgpu-rules.test.ts",
-  "test/runtime/{webgpu*,leaks,mixed-precision,runtime-faults,uncopied-outputs}.test.ts",
-  "test/package/*.test.ts",
-];
+/** What a file does that has a process to itself: it replaces modules, opens ONNX Runtime's GPU device in it, or measures its memory. */
+const own = /\bvi\.(mock|doMock)\(|\buseGpu\(|\bprocess\.memoryUsage\(/;
+
+/** Those files, and those of the package, which leave much in memory and load little of the source. */
+const alone = readdirSync("test", { recursive: true, encoding: "utf8" })
+  .map((name) => `test/${name.replaceAll("\\", "/")}`)
+  .filter((path) => path.endsWith(".test.ts"))
+  .filter((path) => path.startsWith("test/package/") || own.test(readFileSync(path, "utf8")));
 
 export default defineConfig(({ mode }) => ({
   test: {
