@@ -92,3 +92,8 @@ export function listed(names: readonly string[], most = 8): string {
   const quoted = names.slice(0, most).map((name) => `"${name}"`);
   return names.length > most ? `${quoted.join(", ")} and ${names.length - most} more` : quoted.join(", ");
 }
+
+/** All names for a message, without quotes. */
+export function namesOrNone(values: readonly { readonly name: string }[]): string {
+  return values.map(({ name }) => name).join(", ") || "none";
+}

@@ -215,7 +215,7 @@ export function dataPorts({
   draws,
 }: TrainingGradients): Pick<StepPorts, "inputs" | "labels" | "targets" | "masks" | "draws"> {
   graph.prune();
-  for (const input of inputs) if (input.uses.size === 0) graph.removeInput(input);
+  graph.removeUnreadInputs(inputs);
   const rows = (loss.labels ?? loss.prediction)?.shape?.[0];
   return {
     inputs: inputs.filter((input) => graph.inputs.includes(input)).map((input) => inputPort(input, rows)),
