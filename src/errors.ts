@@ -97,3 +97,8 @@ export function listed(names: readonly string[], most = 8): string {
 export function namesOrNone(values: readonly { readonly name: string }[]): string {
   return values.map(({ name }) => name).join(", ") || "none";
 }
+
+/** The first few texts for a message, without quotes, and how many there are. */
+export function shortList(texts: readonly string[]): string {
+  return texts.length > 8 ? `${texts.slice(0, 8).join(", ")} … (${texts.length})` : texts.join(", ");
+}

@@ -1,6 +1,6 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { ColumnConversion } from "../data/tables/conversion.ts";
-import { UsageError } from "../errors.ts";
+import { shortList, UsageError } from "../errors.ts";
 import type { Model } from "../index.ts";
 
 /**
@@ -47,16 +47,13 @@ export function conversionRemark(model: Model, record: DataConversion): string |
   };
   const columns = oddColumns(columnsOf(before) ?? [], (columnsOf(before) && columnsOf(record)) ?? []);
   const parts = [
-    ...(columns.length > 0 ? [`columns ${listed(columns)}`] : []),
+    ...(columns.length > 0 ? [`columns ${shortList(columns)}`] : []),
     ...(differs(({ normalize }) => normalize) ? ["scaling of pixels (--normalize)"] : []),
     ...(differs(({ images }) => images?.fit) ? ["--resize"] : []),
     ...(differs(({ classes }) => classes)
-      ? [`classes, which were ${listed(before.classes ?? [])} and are ${listed(record.classes ?? [])}`]
+      ? [`classes, which were ${shortList(before.classes ?? [])} and are ${shortList(record.classes ?? [])}`]
       : []),
   ];
   if (parts.length === 0) return undefined;
   return `this run converts data otherwise than the one that trained the model: ${parts.join("; ")} (--resume RUN --other-data goes on with the conversion of a run)`;
 }
-
-const listed = (names: readonly string[]): string =>
-  names.length > 8 ? `${names.slice(0, 8).join(", ")} … (${names.length})` : names.join(", ");

@@ -1,4 +1,4 @@
-import { DataError } from "../../errors.ts";
+import { DataError, shortList } from "../../errors.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { arrayColumn, labelled, type SourceArray } from "../array-dataset.ts";
 import { type Column, type Dataset, datasetOfColumns } from "../dataset.ts";
@@ -258,9 +258,6 @@ function placeIn({ name, columns }: TableSource, column: string): number {
     `${name}: there is no column "${column}", which the model was trained on; the table has ${columns.join(", ")}`,
   );
 }
-
-const shortList = (texts: readonly string[]): string =>
-  texts.length > 8 ? `${texts.slice(0, 8).join(", ")} … (${texts.length})` : texts.join(", ");
 
 const mismatch = (
   source: TableSource,
