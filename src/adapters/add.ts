@@ -56,7 +56,7 @@ export async function addAdapters(model: Model, options: AddAdaptersOptions, pro
   const numbers = [...made.values()].flatMap((tensors) => Object.values(tensors));
   const total = numbers.reduce((sum, { size }) => sum + size, 0);
   options.onMessage?.(
-    `${kind.describes(settings)} beside ${layers.length} ${layers.length === 1 ? "layer" : "layers"} (${listed(layers.map(({ module }) => module))}): ${total} numbers to train`,
+    `${kind.describes(settings)} beside ${layers.length} ${layers.length === 1 ? "layer" : "layers"} (${listed([...new Set(layers.map(({ module }) => module))])}): ${total} numbers to train`,
   );
   return withAdapters(model, graph, beside, heads);
 }
@@ -122,7 +122,7 @@ export async function graphToAdapt(
   }
   if (markOf(graph)) {
     throw new UsageError(
-      "the model has adapters already: merge them first (sorth-onnx merge), or train it without --lora, which trains these",
+      "the model has adapters already: merge them first (sorth-onnx merge), or train it without --lora and --adapter-from, which trains these",
     );
   }
   await inferForLayers(graph, probe, options);

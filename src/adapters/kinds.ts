@@ -22,6 +22,12 @@ export const kindOfParts = (parts: AdapterTensors): AdapterKind =>
     dora: "lora_magnitude_vector" in parts,
   });
 
+/** The error for an adapter of another kind than that of a run. */
+export const otherKind = (own: AdapterKind, asked: AdapterKind): UsageError =>
+  new UsageError(
+    `the adapter is of the kind ${own.name}, the run trains ${asked.name} (dora=true|false, ia3=true|false)`,
+  );
+
 /** Why an adapter has to stay beside a layer; undefined if it can be merged into the layer's weight. */
 export const reasonToStay = (layer: Layer, kind: AdapterKind): string | undefined =>
   typeof layer.stored === "string" ? layer.stored : kind.stays?.(layer);

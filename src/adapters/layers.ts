@@ -24,7 +24,14 @@ export function findLayers(graph: Graph): { layers: FoundLayer[]; refused: Refus
   const layers: DescribedLayer[] = [];
   const refused: RefusedLayer[] = [];
   const { sites, skipped } = findSites(graph, { openResponses: true, singleUnits: true });
-  refused.push(...skipped.map(({ name, reason }) => ({ name, names: [name], reason })));
+  const shown = new Set(graph.nodes.map(({ label }) => label));
+  refused.push(
+    ...skipped.map(({ name, reason }) => ({
+      name,
+      names: [name],
+      reason: shown.has(name) ? reason : hidden,
+    })),
+  );
   const add = (layer: DescribedLayer | RefusedLayer | undefined) =>
     layer && ("reason" in layer ? refused.push(layer) : layers.push(layer));
   for (const site of sites) add(layerOfSite(site));
@@ -63,7 +70,7 @@ export function chosenLayers(
     for (const { name, reason } of asked) onMessage?.(`no adapter beside "${name}": ${reason}`);
     if (chosen.length > 0) return withCalls(chosen);
     throw new UsageError(
-      asked[0] ? `no layer can have an adapter: "${asked[0].name}": ${asked[0].reason}` : noLayer,
+      asked[0] ? `no layer can have an adapter: "${asked[0].name}": ${asked[0].reason}` : noLayer(refused),
     );
   }
   const ends = lastLayers(graph, new Set(layers.map(({ last }) => last)));
@@ -73,6 +80,9 @@ export function chosenLayers(
     (layer) => !last.has(readingOf(layer)) && layer.form !== "embedding" && layer.groups === undefined,
   );
   const linear = inner.filter((layer) => layer.linear);
+  for (const { name, reason } of refused) {
+    if (reason === hidden) onMessage?.(`no adapter beside "${name}": ${reason}`);
+  }
   if (linear.length > 0) return withCalls(linear);
   if (inner.length > 0) {
     onMessage?.("adapters beside the convolutions: the model has no linear layer but its last one");
@@ -80,7 +90,7 @@ export function chosenLayers(
   }
   throw new UsageError(
     layers.length === 0
-      ? noLayer
+      ? noLayer(refused)
       : `the model has no layer but ${layers.map(({ name }) => `"${name}"`).join(", ")}, which gives the output: name it to put an adapter beside it (include=RE)`,
   );
 }
@@ -113,7 +123,13 @@ function withAllCalls(
   return all;
 }
 
-const noLayer = "the model has no layer that can have an adapter (sorth-onnx inspect lists its layers)";
+const hidden =
+  "it lies in a function, or in a body of If, Loop or Scan, which is not rewritten: export the model without functions (in Python onnx.inliner.inline_local_functions)";
+
+function noLayer([first]: readonly RefusedLayer[]): string {
+  const reason = first ? `: "${first.name}": ${first.reason}` : " (sorth-onnx inspect lists its layers)";
+  return `the model has no layer that can have an adapter${reason}`;
+}
 
 /** Infers the shapes that finding layers needs; free dimensions may stay open. */
 export const inferForLayers = (

@@ -6,7 +6,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Adapter, AdapterLayer, LoraOptions } from "./adapter.ts";
 import { graphToAdapt, withAdapters, withNorms } from "./add.ts";
-import { adapterKind, kindOf } from "./kinds.ts";
+import { adapterKind, kindOf, otherKind } from "./kinds.ts";
 import { markOf } from "./mark.ts";
 import { layersFor, matched } from "./match.ts";
 import { removeAdapters } from "./remove.ts";
@@ -75,11 +75,7 @@ export function adapterNumbers(model: Model, adapter: Adapter): Map<string, Tens
     const [first] = found;
     if (!first)
       throw new UsageError(`the adapter is for a module "${module}", beside which the run has no adapter`);
-    if (first.kind !== kind.name) {
-      throw new UsageError(
-        `the adapter is of the kind ${kind.name}, the run trains ${first.kind} (dora=true|false, ia3=true|false)`,
-      );
-    }
+    if (first.kind !== kind.name) throw otherKind(kind, adapterKind(first.kind));
     kind.check(first, tensors);
     const { rank, feedforward = false } = kind.settingsFor(layer, first.settings);
     if (feedforward !== (first.settings.feedforward ?? false)) {

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import type { Adapter, LoraOptions, WeightedAdapter } from "../adapters/adapter.ts";
 import { readAdapter, writeAdapter } from "../adapters/adapter-files-node.ts";
 import { checkTakesInputs } from "../adapters/adapter-inputs.ts";
+import { kindOf, otherKind } from "../adapters/kinds.ts";
 import { adapterNumbers, adapterOf, optionsOf } from "../adapters/load.ts";
 import { isOnnxAdapter } from "../adapters/onnx-adapter-file.ts";
 import { hasAdapters } from "../analysis/adapter-names.ts";
@@ -83,6 +84,8 @@ export async function loraOf(
   const given = lora === true ? {} : lora;
   if (adapterFrom === undefined) return given ? { lora: { ...given, ...(head && { trainHead: true }) } } : {};
   const from = await readAdapter(adapterFrom);
+  const [own, asked] = [kindOf(from), kindOf({ dora: from.dora, ia3: from.ia3, ...given })];
+  if (own !== asked) throw otherKind(own, asked);
   const trainHead = head || from.saved.size > 0;
   return { from, lora: { ...optionsOf(from), ...given, ...(trainHead && { trainHead: true }) } };
 }

@@ -1,4 +1,7 @@
+import { join } from "node:path";
+import Long from "long";
 import { describe, expect, test } from "vitest";
+import { loraOf } from "../../src/cli/adapter-flags.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
   adapterOf,
@@ -11,9 +14,12 @@ import {
   graphOf,
   Model,
   mergeAdapters,
+  readModel,
   Tensor,
+  writeAdapter,
 } from "../../src/index.ts";
 import { encodeTensors } from "../../src/programs/checkpoint.ts";
+import { temporaryFolder } from "../cli/run-cli.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 
 const modelOf = (b: GraphBuilder): Model =>
@@ -81,4 +87,41 @@ describe("a file of PEFT", () => {
     const { layers } = await decodeAdapter(tensors, config);
     expect(layers.map(({ module }) => module).sort()).toEqual(["attn", "attn.out_proj"]);
   });
+});
+
+test("a run that begins with an adapter of another kind is refused by the kinds", async () => {
+  const adapter = await adapterOf(await addAdapters(await readModel("models/mlp.onnx"), { include: /fc1/ }));
+  const folder = temporaryFolder();
+  const adapterFrom = join(folder.path, "a");
+  await writeAdapter(adapter, adapterFrom);
+  await expect(loraOf({ adapterFrom, lora: { ia3: true } }, false)).rejects.toThrow(
+    /the adapter is of the kind lora, the run trains ia3/,
+  );
+  expect((await loraOf({ adapterFrom, lora: { alpha: 3 } }, false)).lora).toMatchObject({
+    rank: 8,
+    alpha: 3,
+  });
+  folder.remove();
+});
+
+test("layers inside of functions are named with the reason", async () => {
+  const b = new GraphBuilder(17, { own: 1 });
+  const x = b.input("x", ["batch", 4]);
+  const h = b.op("Linear", [x, b.weight("fc.weight", [4, 4])], "h", {}, "own");
+  b.output(b.op("MatMul", [h, b.weight("out.weight", [4, 2])], "y"));
+  b.graph.functions.push({
+    ...{ name: "Linear", domain: "own", input: ["a", "w"], output: ["b"] },
+    node: [{ opType: "MatMul", name: "inner", input: ["a", "w"], output: ["b"] }],
+    opsetImport: [{ domain: "", version: Long.fromNumber(17) }],
+  });
+  const model = Model.fromProto(graphToProto(b.graph, { irVersion: 9 }));
+  await expect(addAdapters(model, { include: /inner/ })).rejects.toThrow(
+    /no layer can have an adapter: "inner": it lies in a function, .* export the model without functions/,
+  );
+  const said: string[] = [];
+  await addAdapters(model, { include: /^y$/, onMessage: (text) => said.push(text) });
+  await expect(addAdapters(model, { onMessage: (text) => said.push(text) })).rejects.toThrow(
+    /"y", which gives/,
+  );
+  expect(said.join("\n")).toMatch(/no adapter beside "inner": it lies in a function/);
 });
