@@ -9,8 +9,8 @@ import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
-import { replaceDropout } from "../passes/training/replace-dropout.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
+import { dropoutMasks } from "./dropout-masks.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PrepareOptions, prepare } from "./prepare.ts";
@@ -54,7 +54,7 @@ export async function inferenceForm(
 ): Promise<Program> {
   const passes = [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()];
   const program = await prepare(model, { ...options, onMessage: () => {} }, probe, { passes, ...how });
-  await program.run(replaceDropout({ mode: "none" }));
+  await dropoutMasks(program, "none");
   return program;
 }
 

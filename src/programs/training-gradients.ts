@@ -12,9 +12,10 @@ import type { Lowering } from "../passes/backends/table.ts";
 import type { Pass } from "../passes/pass.ts";
 import { batchNormStatistics, type NextStatistic, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
-import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
+import type { DropoutMask } from "../passes/training/replace-dropout.ts";
 import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
+import { dropoutMasks } from "./dropout-masks.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossScaling } from "./loss-scaling.ts";
 import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
@@ -38,8 +39,6 @@ export interface TrainingOptions extends LossOptions, TrainingFormOptions, Preci
 export interface ShardOptions {
   readonly shards?: number;
 }
-
-const recurrent = new Set(["LSTM", "GRU", "RNN"]);
 
 /** The first half of a training step: a program up to its gradients. */
 export interface TrainingGradients {
@@ -114,7 +113,7 @@ export async function trainingGradients(
   const inputs = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.
-  const masks = await program.run(replaceDropout({ mode: "all" }));
+  const masks = await dropoutMasks(program, "all");
   // The graph of a GPU, on the CPU too: it has no layout of rows.
   if (precision)
     await program.computeInHalf(
@@ -122,10 +121,8 @@ export async function trainingGradients(
       masks.map(({ input }) => input),
     );
   else if (options.lower?.layout) await program.layOut(options.lower.layout);
-  if (graph.nodes.some(({ op }) => recurrent.has(op))) {
-    const { readFinalState } = await import("../passes/training/read-final-state.ts");
-    await program.run(readFinalState());
-  }
+  if (graph.nodes.some(({ op }) => /^LSTM|^GRU|^RNN/.test(op)))
+    await program.run((await import("../passes/training/read-final-state.ts")).readFinalState());
   for (const parameter of parameters) program.feed(parameter);
   const fed = fedPenalties(program);
   const loss = program.loss(fed.inputs);
