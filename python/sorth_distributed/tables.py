@@ -73,7 +73,7 @@ def _rows(path: Path) -> Iterator[Row]:
             if kind == ".jsonl":
                 yield from (json.loads(line) for line in file if line.strip())
                 return
-            first = file.readline()
+            first = re.sub(r'"[^"]*"', "", file.readline())
             file.seek(0)
             separator = max(",;\t", key=first.count) if kind == ".csv" else "\t"
             for row in csv.DictReader(file, delimiter=separator, skipinitialspace=True):

@@ -69,6 +69,11 @@ describe("options beside the record of a trained model", () => {
   });
 });
 
+test("separators in quotes do not separate", async () => {
+  const { table } = await recordOf(written("quoted.csv", '"a;b;c;d",e,y\n1,2,0\n3,4,1\n'));
+  expect(table?.inputs[0]?.columns.map(({ name }) => name)).toEqual(["a;b;c;d", "e"]);
+});
+
 test("a new run says what it converts otherwise than the run that trained its model", async () => {
   const path = written("people.csv", "a,b,y\n1,2,no\n3,4,yes\n");
   const record = await recordOf(path, { standardize: true });

@@ -87,6 +87,8 @@ async function firstLine(path: string): Promise<string> {
 }
 
 function separatorIn(line: string): string {
-  const count = (separator: string) => line.split(separator).length;
+  // Names in quotes may hold separators.
+  const bare = line.replace(/"[^"]*"/g, "");
+  const count = (separator: string) => bare.split(separator).length;
   return [",", ";", "\t"].reduce((best, one) => (count(one) > count(best) ? one : best));
 }
