@@ -22,7 +22,7 @@ const operatorName =
  * scaler or another preprocessing of skl2onnx, whose trained values are called coefficient and intercepts.
  */
 const literal =
-  /^\w+_[A-Z][A-Za-z]+cst\d*$|(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
+  /^\w+_[A-Z]\w+cst\d*$|(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
 
 /** Exporters' names of their own constants: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`, and all of TensorFlow's except variables. */
 const anonymous =

@@ -60,14 +60,9 @@ export function imageClasses(
   if (!known && stray && classes.length > 2) {
     throw new DataError(`${name}: "${stray.path}" lies in no class folder; move it into one, or remove it`);
   }
-  if (!known && classes.length === 1 && !stray) {
+  if (!known && (classes.length < 2 || stray)) {
     throw new DataError(
-      `${name}: all images lie in the folder "${classes[0]}"; put those of another class in a folder named after it`,
-    );
-  }
-  if (!known && stray) {
-    throw new DataError(
-      `${name}: the images are not sorted into classes; put the images of each class in a folder named after it`,
+      `${name}: the images are not sorted into two classes or more; put the images of each class in a folder named after it`,
     );
   }
   const labelled = placed.map((image) => ({ ...image, label: classes.indexOf(image.class ?? "") }));

@@ -155,14 +155,8 @@ function checkClasses(
 ): void {
   const { least, most } = labels?.range() ?? { least: 0, most: (y.classes ?? 0) - 1 };
   const refuse = (label: number) => {
-    const subtract = least > 0 && most - least < classes ? ` (subtract ${least})` : "";
-    const advice = [
-      ...(least === 0 ? [] : [`number the classes from 0${subtract}`]),
-      ...(least === 0 && most < 255 ? [`give the model ${most + 1} (--classes ${most + 1})`] : []),
-      `use --ignore-index ${label} if this label marks positions to leave out, or the objective mse to predict numbers`,
-    ];
     throw new DataError(
-      `${where} holds the label ${label}, but the model has ${classes} classes (0 … ${classes - 1}): ${advice.join(", ")}`,
+      `${where} holds the label ${label}, but the model has ${classes} classes: ${least ? "number them from 0" : "give it more (--classes)"}, use --ignore-index ${label} if it marks positions to leave out, or the objective mse`,
     );
   };
   if (!labels) {

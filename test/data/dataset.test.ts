@@ -180,10 +180,10 @@ describe("checkLabels", () => {
   test("accepts labels below the number of classes", () => {
     expect(() => checkLabels(data, reader(3))).not.toThrow();
     expect(() => checkLabels(data, reader(2))).toThrow(
-      "d: y holds the label 2, but the model has 2 classes (0 … 1): give the model 3 (--classes 3), use --ignore-index 2 if this label marks positions to leave out",
+      "d: y holds the label 2, but the model has 2 classes: give it more (--classes), use --ignore-index 2 if it marks positions to leave out",
     );
     expect(() => checkLabels(labelled(Int32Array.of(1, 2, 3, 1)), reader(3))).toThrow(
-      "d: y holds the label 3, but the model has 3 classes (0 … 2): number the classes from 0 (subtract 1), use --ignore-index",
+      "d: y holds the label 3, but the model has 3 classes: number them from 0, use --ignore-index",
     );
   });
 

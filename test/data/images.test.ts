@@ -94,8 +94,8 @@ describe("imageClasses", () => {
   test.each([
     [[], "there is no image in it"],
     [["a/b.txt"], "there is no image in it"],
-    [["1.png", "2.png"], "not sorted into classes"],
-    [["a/1.png", "a/2.png"], 'all images lie in the folder "a"; put those of another class'],
+    [["1.png", "2.png"], "not sorted into two classes or more"],
+    [["a/1.png", "a/2.png"], "not sorted into two classes or more"],
   ])("%j is refused", (paths, says) => {
     expect(() => imageClasses(paths, "a")).toThrow(
       `a: ${says.startsWith("not") ? `the images are ${says}` : says}`,
