@@ -83,7 +83,7 @@ export type { Operand } from "./graph/emit-elementwise.ts";
 export type { ScatterReduction } from "./graph/emit-indexing.ts";
 export type { Graph } from "./graph/graph.ts";
 export { graphOf } from "./graph/model-graph.ts";
-export type { DeclaredDim, Node, Use, Value } from "./graph/node.ts";
+export type { DeclaredDim, Node, NodeFields, Use, Value } from "./graph/node.ts";
 export { printGraph } from "./graph/print.ts";
 export type { Shape } from "./graph/shapes.ts";
 export type { HeadOptions } from "./head/replace-head.ts";

@@ -62,14 +62,21 @@ const unclear = new Set(["training_mode"]);
 
 /** What a node is made of; its outputs are values, or names for new ones. */
 export interface NodeFields<Output> {
+  /** The operator's name, such as `Conv`. */
   readonly opType: string;
+  /** The operator's domain; default the standard one. */
   readonly domain?: string;
+  /** Which of several functions of the same name. */
   readonly overload?: string;
   readonly name?: string;
   readonly attributes?: ReadonlyMap<string, Attribute>;
+  /** Null where an optional input is absent. */
   readonly inputs: readonly (Value | null)[];
+  /** Null where an optional output is absent. */
   readonly outputs: readonly (Output | null)[];
+  /** Outer values that bodies in the attributes read by name. */
   readonly captures?: readonly Value[];
+  /** `metadata_props` of the node. */
   readonly metadata?: ReadonlyMap<string, string>;
 }
 
