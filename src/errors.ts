@@ -92,13 +92,3 @@ export function listed(names: readonly string[], most = 8): string {
   const quoted = names.slice(0, most).map((name) => `"${name}"`);
   return names.length > most ? `${quoted.join(", ")} and ${names.length - most} more` : quoted.join(", ");
 }
-
-/** All names for a message, without quotes. */
-export function namesOrNone(values: readonly { readonly name: string }[]): string {
-  return values.map(({ name }) => name).join(", ") || "none";
-}
-
-/** The first few texts for a message, without quotes, and how many there are. */
-export function shortList(texts: readonly string[]): string {
-  return texts.length > 8 ? `${texts.slice(0, 8).join(", ")} … (${texts.length})` : texts.join(", ");
-}

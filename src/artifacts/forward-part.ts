@@ -30,7 +30,9 @@ export function toForwardPart(
   const { graph, loss, parameters, frozen } = training;
   graph.outputs.splice(0, graph.outputs.length, loss, ...keep);
   graph.prune();
-  graph.removeUnreadInputs(graph.inputs.filter((input) => !training.inputs.includes(input)));
+  for (const input of [...graph.inputs]) {
+    if (!training.inputs.includes(input) && input.uses.size === 0) graph.removeInput(input);
+  }
   for (const value of [...parameters.map((parameter) => parameter.value), ...frozen]) {
     if (graph.inputs.includes(value)) graph.inputToInitializer(value, weightOf(value));
   }

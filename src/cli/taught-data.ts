@@ -1,6 +1,7 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { ColumnConversion } from "../data/tables/conversion.ts";
-import { shortList, UsageError } from "../errors.ts";
+import { shortList } from "../data/tables/dataset.ts";
+import { UsageError } from "../errors.ts";
 import type { Model } from "../index.ts";
 
 /**

@@ -55,6 +55,7 @@ function withoutOutputs(model: Model, left: ReadonlySet<string>): Model {
   const graph = graphOf(model);
   graph.outputs.splice(0, graph.outputs.length, ...graph.outputs.filter(({ name }) => !left.has(name)));
   graph.prune();
-  graph.removeUnreadInputs(graph.inputs.filter((input) => !graph.outputs.includes(input)));
+  for (const input of [...graph.inputs])
+    if (input.uses.size === 0 && !graph.outputs.includes(input)) graph.removeInput(input);
   return modelOf(graph, model, { irVersion: Number(model.proto.irVersion) });
 }

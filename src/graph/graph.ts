@@ -201,11 +201,6 @@ export class Graph {
     if (!value.initializer && !value.producer && value.uses.size === 0) this.#values.delete(value.name);
   }
 
-  /** Takes away the inputs, or those of these, that no node reads. */
-  removeUnreadInputs(of: readonly Value[] = this.inputs): void {
-    for (const input of [...of]) if (input.uses.size === 0) this.removeInput(input);
-  }
-
   /** Turns an initializer into a graph input of the same name, type and shape. */
   initializerToInput(value: Value): void {
     if (!value.initializer) throw new SorthError(`"${value.name}" is not an initializer`);

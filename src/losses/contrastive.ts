@@ -1,4 +1,4 @@
-import { DataError, SorthError } from "../errors.ts";
+import { DataError, SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { dimAt } from "../graph/shapes.ts";
@@ -18,7 +18,6 @@ import {
   vectorsOf,
 } from "./embeddings.ts";
 import {
-  checkChoice,
   computable,
   type Evaluation,
   type Objective,
@@ -107,6 +106,14 @@ function made(name: string, options: ContrastiveOptions): Objective {
     },
     checkLabels: wholeLabels,
   });
+}
+
+/** @throws UsageError for a value that is none of the choices */
+export function checkChoice(loss: string, option: string, value: unknown, choices: readonly unknown[]): void {
+  if (choices.includes(value)) return;
+  throw new UsageError(
+    `${option} of the objective ${loss} must be ${choices.join(" or ")}, not ${String(value)}`,
+  );
 }
 
 /** @throws DataError for a label that is no class */

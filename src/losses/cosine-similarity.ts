@@ -1,4 +1,5 @@
 import { madeHere } from "../made-here.ts";
+import { checkChoice } from "./contrastive.ts";
 import { finiteLabels } from "./elementwise.ts";
 import {
   checkEmbeddings,
@@ -11,7 +12,7 @@ import {
   unit,
   vectorsOf,
 } from "./embeddings.ts";
-import { checkChoice, computable, type Objective, withDefaults } from "./objective.ts";
+import { computable, type Objective, withDefaults } from "./objective.ts";
 
 /** Options of {@link cosineSimilarity}. */
 export interface CosineSimilarityOptions extends EmbeddingOptions {}

@@ -1,4 +1,4 @@
-import { SorthError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { allAxes, dimAt, type Shape, shapeText } from "../graph/shapes.ts";
@@ -7,7 +7,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { placeOf } from "./class-scores.ts";
 import { finiteLabels } from "./elementwise.ts";
 import { countedPlaces, without } from "./mask.ts";
-import { checkChoice, computable, type Objective, withDefaults } from "./objective.ts";
+import { computable, type Objective, withDefaults } from "./objective.ts";
 
 /** Below it a norm counts as this number, as in torch. */
 const leastNorm = 1e-8;
@@ -29,7 +29,9 @@ export interface CosineOptions {
  */
 export function cosine(options: CosineOptions = {}): Objective {
   const settings = withDefaults<CosineOptions>("cosine", { axis: 1 }, options);
-  checkChoice("cosine", "axis", settings.axis, [1, -1]);
+  if (settings.axis !== 1 && settings.axis !== -1) {
+    throw new UsageError(`axis of the objective cosine must be 1 or -1, not ${settings.axis}`);
+  }
   const axisOf = (prediction: Shape) => (settings.axis === -1 ? prediction.length - 1 : 1);
   return madeHere({
     name: "cosine",

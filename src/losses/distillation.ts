@@ -9,7 +9,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import { classAxisOf, labelShape, placeOf } from "./class-scores.ts";
 import { finiteLabels } from "./elementwise.ts";
 import { countedPlaces, without } from "./mask.ts";
-import { checkChoice, computable, type Objective, withDefaults } from "./objective.ts";
+import { computable, type Objective, withDefaults } from "./objective.ts";
 
 /** Options of {@link distillation}. */
 export interface DistillationOptions {
@@ -42,7 +42,9 @@ export function distillation(options: DistillationOptions = {}): Objective {
   );
   const { temperature, classAxis, alpha } = settings;
   checkNumber("temperature of the objective distillation", temperature, positive);
-  checkChoice("distillation", "classAxis", classAxis, [1, -1]);
+  if (classAxis !== 1 && classAxis !== -1) {
+    throw new UsageError(`classAxis of the objective distillation must be 1 or -1, not ${classAxis}`);
+  }
   if (!(alpha > 0 && alpha <= 1)) {
     throw new UsageError(`alpha of the objective distillation must be above 0 and at most 1, not ${alpha}`);
   }

@@ -137,14 +137,6 @@ export function withDefaults<O extends object>(loss: string, defaults: Required<
   return { ...defaults, ...given(options) };
 }
 
-/** @throws UsageError for a value that is none of the choices */
-export function checkChoice(loss: string, option: string, value: unknown, choices: readonly unknown[]): void {
-  if (choices.includes(value)) return;
-  throw new UsageError(
-    `${option} of the objective ${loss} must be ${choices.join(" or ")}, not ${String(value)}`,
-  );
-}
-
 /** The prediction in the type for losses: float64 stays, half types become float32. */
 export function computable(g: Emit, prediction: Typed): Typed {
   if (!isFloat(prediction.type)) {

@@ -3,7 +3,7 @@ import type { Typed } from "../graph/emit-base.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
 import { checkNumber, notNegative } from "../numbers.ts";
-import { wholeLabels } from "./contrastive.ts";
+import { checkChoice, wholeLabels } from "./contrastive.ts";
 import {
   checkEmbeddings,
   dot,
@@ -17,7 +17,7 @@ import {
   unit,
   vectorsOf,
 } from "./embeddings.ts";
-import { checkChoice, computable, type Evaluation, type Objective, withDefaults } from "./objective.ts";
+import { computable, type Evaluation, type Objective, withDefaults } from "./objective.ts";
 
 /** Options of {@link triplet}. */
 export interface TripletOptions extends EmbeddingOptions {

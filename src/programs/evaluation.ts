@@ -111,7 +111,9 @@ function dataOf(
   graph.prune();
   // Figures on numbers read labels and masks that no node reads.
   const asked = new Set([labels, ...targets]);
-  graph.removeUnreadInputs(graph.inputs.filter((input) => !asked.has(input)));
+  for (const input of [...graph.inputs]) {
+    if (input.uses.size === 0 && !asked.has(input)) graph.removeInput(input);
+  }
   const held = new Set(state.map(({ input }) => input));
   const rows = graph.outputs[0]?.shape?.[0];
   const inputs = graph.inputs.filter((input) => input !== labels && !held.has(input.name));

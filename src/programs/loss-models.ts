@@ -1,6 +1,6 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { declaredBatchAxis, fedInputs } from "../analysis/dimensions.ts";
-import { messageOf, namesOrNone, SorthError, UsageError } from "../errors.ts";
+import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -103,8 +103,9 @@ function joinInputs(
     const open = loss.inputs.filter((input) => !joined.has(input));
     const first = open.find(({ name }) => !labelName.test(name));
     if (!first) {
+      const list = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
       throw new UsageError(
-        `the loss ${term.objective.name} reads no output of the model: its inputs are ${namesOrNone(loss.inputs)}, the model's outputs ${namesOrNone(graph.outputs)}; give an input the name of the output that it reads`,
+        `the loss ${term.objective.name} reads no output of the model: its inputs are ${list(loss.inputs)}, the model's outputs ${list(graph.outputs)}; give an input the name of the output that it reads`,
       );
     }
     const { value } = choosePrediction(graph, { name: term.objective.name }, term.output);

@@ -10,7 +10,7 @@ import { inferShapes } from "../analysis/infer.ts";
 import { hasWeightsOfBits } from "../analysis/quantized.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { blockOf, removeBlock } from "../block/block.ts";
-import { messageOf, namesOrNone, SorthError, UsageError } from "../errors.ts";
+import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -158,8 +158,9 @@ function joinInputs(teacher: Graph, graph: Graph, options: LossOptions): Map<Val
   });
   const taken = partners.flatMap(([, partner]) => partner ?? []);
   if (taken.length === 0) {
+    const names = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
     throw new UsageError(
-      `the teacher reads none of the model's inputs: it takes ${namesOrNone(wanted)}, the model ${namesOrNone(own)}; give inputs of the same meaning the same name`,
+      `the teacher reads none of the model's inputs: it takes ${names(wanted)}, the model ${names(own)}; give inputs of the same meaning the same name`,
     );
   }
   const joined = new Map<Value, Value>();

@@ -212,7 +212,7 @@ export function dataPorts({
   draws,
 }: TrainingGradients): Pick<StepPorts, "inputs" | "labels" | "targets" | "masks" | "draws"> {
   graph.prune();
-  graph.removeUnreadInputs(inputs);
+  for (const input of inputs) if (input.uses.size === 0) graph.removeInput(input);
   const rows = (loss.labels ?? loss.prediction)?.shape?.[0];
   return {
     inputs: inputs.filter((input) => graph.inputs.includes(input)).map((input) => inputPort(input, rows)),

@@ -3,7 +3,7 @@ import { namesOfValue } from "../analysis/known-names.ts";
 import { matchesAny } from "../analysis/name-patterns.ts";
 import { typedOrHidden } from "../analysis/obstacle.ts";
 import type { Readings } from "../analysis/readings.ts";
-import { namesOrNone, SorthError, UsageError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
@@ -46,7 +46,7 @@ export function chooseVariables(source: VariableSource, options: VariableOptions
   const floats = graph.inputs.filter(({ type, initializer }) => isFloat(type) && !initializer);
   const asked = floats.filter(({ name }) => wrtInputs && matchesAny(wrtInputs, [name]));
   if (wrtInputs && asked.length === 0) {
-    throw new UsageError(`no input of floats matches ${wrtInputs}; those inputs are ${namesOrNone(floats)}`);
+    throw new UsageError(`no input of floats matches ${wrtInputs}; those inputs are ${listOf(floats)}`);
   }
   if (wrt) {
     const { given, inner } = matching(source, wrt, floats, options);
@@ -54,9 +54,11 @@ export function chooseVariables(source: VariableSource, options: VariableOptions
   }
   if (parameters.length + asked.length > 0) return { given: [...parameters, ...asked], inner: [] };
   throw new UsageError(
-    `no initializer looks like a parameter; others are ${namesOrNone(constants)}: name those that are variables (--wrt)`,
+    `no initializer looks like a parameter; others are ${listOf(constants)}: name those that are variables (--wrt)`,
   );
 }
+
+const listOf = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
 
 function matching(
   { graph, parameters, constants, readings }: VariableSource,
@@ -75,13 +77,13 @@ function matching(
     // A wide pattern means parameters; constants would be noise among them.
     if (others.length > 0) {
       onMessage?.(
-        `${wrt} also matches ${namesOrNone(others)}, not taken for parameters: name them alone, or add them (--trainable +PATTERN)`,
+        `${wrt} also matches ${listOf(others)}, not taken for parameters: name them alone, or add them (--trainable +PATTERN)`,
       );
     }
     const left = [...inputs, ...values].filter(({ name }) => isWhole(wrt, name) && !isExact(wrt, name));
     if (left.length > 0 && !matchesAny(wrt, ["~"])) {
       onMessage?.(
-        `${wrt} is also the name of ${namesOrNone(left)}: write the pattern from ^ to $ for the gradient of the value itself`,
+        `${wrt} is also the name of ${listOf(left)}: write the pattern from ^ to $ for the gradient of the value itself`,
       );
     }
     return found;
@@ -102,7 +104,7 @@ function matching(
     );
   }
   throw new UsageError(
-    `no parameter matches ${wrt}, and no input or inner value; the parameters are ${namesOrNone(parameters)}, other initializers ${namesOrNone(constants)}, inputs ${namesOrNone(inputs)}; sorth-onnx tap --list shows the inner values`,
+    `no parameter matches ${wrt}, and no input or inner value; the parameters are ${listOf(parameters)}, other initializers ${listOf(constants)}, inputs ${listOf(inputs)}; sorth-onnx tap --list shows the inner values`,
   );
 }
 

@@ -99,7 +99,7 @@ export async function* resultsOf(
   most?: number,
 ): AsyncGenerator<ReadonlyMap<string, Tensor>> {
   graph.prune();
-  graph.removeUnreadInputs();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
   if (mayBeMiscomputed(graph)) sidestepFaults(graph);
   const read = new Set(graph.inputs.map(({ name }) => name));
   const session = await backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);

@@ -197,7 +197,7 @@ function inferenceOf(graph: Graph, wanted: readonly ReadValue[]): Value[] {
   );
   graph.outputs.splice(0, Infinity, ...new Set(values));
   graph.prune();
-  graph.removeUnreadInputs();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
   return values;
 }
 

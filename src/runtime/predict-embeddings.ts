@@ -46,7 +46,7 @@ export async function* predictEmbeddings(
   program.dropOutputs();
   const { name } = program.output(embeddings, "embeddings");
   program.graph.prune();
-  program.graph.removeUnreadInputs();
+  for (const input of [...program.graph.inputs]) if (input.uses.size === 0) program.graph.removeInput(input);
   const ports = {
     inputs: program.graph.inputs.map((input) => inputPort(input, shape[0])),
     labels: undefined,

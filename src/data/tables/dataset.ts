@@ -1,4 +1,4 @@
-import { DataError, shortList } from "../../errors.ts";
+import { DataError } from "../../errors.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { arrayColumn, labelled, type SourceArray } from "../array-dataset.ts";
 import { type Column, type Dataset, datasetOfColumns } from "../dataset.ts";
@@ -257,6 +257,11 @@ function placeIn({ name, columns }: TableSource, column: string): number {
   throw new DataError(
     `${name}: there is no column "${column}", which the model was trained on; the table has ${columns.join(", ")}`,
   );
+}
+
+/** The first few texts for a message, without quotes, and how many there are. */
+export function shortList(texts: readonly string[]): string {
+  return texts.length > 8 ? `${texts.slice(0, 8).join(", ")} … (${texts.length})` : texts.join(", ");
 }
 
 const mismatch = (
