@@ -112,6 +112,27 @@ it("rounds that took over 1.25 times the fastest are done again, and the faster 
   expect(outcome.repeated).toBe(2);
 });
 
+it("what uneven rounds do not tell about SOM's part of a step is a range, and no goal counts for it", () => {
+  const row = (median: number, quartiles: readonly [number, number]) =>
+    goalsTable([
+      {
+        ...{ ...about, ...conditions, contenders: [] },
+        ratios: [
+          {
+            ...{ regularized: true, time: {}, memory: {} },
+            floor: { ratio: { median, quartiles }, milliseconds: 1, added: 1 },
+          },
+        ],
+      },
+    ]);
+  expect(row(0.1, [-0.6, 1.4])).toContain("| (-0.6 to 1.4) |");
+  expect(row(0.1, [-0.6, 1.4])).toContain("0 of 0 measured goals");
+  expect(row(0.1, [-0.1, 0.3])).toContain("| (-0.1 to 0.3) |");
+  expect(row(1.1, [0.9, 1.2])).toContain("| 1.10 |");
+  // Uneven rounds, but all above the goal.
+  expect(row(4, [3, 5])).toContain("**4.00** (goal 1.3)");
+});
+
 it("a row replaces the one of the same network, and the others stay", () => {
   const file = pathToFileURL(join(folder, "step.json"));
   const row = (network: string, commit: string): NetworkResult => ({
