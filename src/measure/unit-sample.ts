@@ -8,7 +8,7 @@ export const mostUnits = 4096;
 /** With fewer units of a layer than this, a sample says little about its pairs. */
 const fewestUnits = 256;
 
-/** Most multiplications for the pairs of all layers of a report, about 10 s: by ONNX Runtime, and in plain JavaScript. */
+/** Most multiplications for the pairs of all layers of a report, about 12 s: by ONNX Runtime, and in plain JavaScript. */
 const mostOfReport = { float64: 1.5e11, plain: 1.5e10 };
 
 /** Cost of a pair's angle and statistics (70 ns) in multiplications of ONNX Runtime (0.08 ns). */

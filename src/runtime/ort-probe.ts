@@ -101,7 +101,8 @@ export function ortProbe(
     async run(model, feeds, options = {}) {
       const { bytes, entries } = formOf(model);
       const session = await open(bytes, {
-        ...(isSmall(bytes, feeds) && { intraOpNumThreads: 1 }),
+        // Weights in files are no part of the bytes.
+        ...(Object.keys(entries).length === 0 && isSmall(bytes, feeds) && { intraOpNumThreads: 1 }),
         ...(options.optimize === false && { graphOptimizationLevel: "disabled" }),
         extra: sessionEntries(entries),
       });

@@ -1,11 +1,9 @@
 import { describe, expect, test } from "vitest";
-import { graphToProto } from "../../src/graph/proto.ts";
 import {
   type AdapterLayer,
   adapterOf,
   addAdapters,
   decodeAdapter,
-  decodeModel,
   decodeOnnxAdapter,
   encodeAdapter,
   encodeModel,
@@ -14,17 +12,14 @@ import {
   inspect,
   type LoraOptions,
   loadAdapter,
-  Model,
+  type Model,
   mergeAdapters,
   Tensor,
   unmerge,
 } from "../../src/index.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
-import { GraphBuilder } from "../helpers/build-graph.ts";
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 import { runModel } from "../helpers/run-model.ts";
-
-const modelOf = (b: GraphBuilder): Model =>
-  decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
 
 const x4 = Tensor.float(
   "x",
@@ -35,6 +30,13 @@ const images = Tensor.float(
   "x",
   [2, 3, 6, 6],
   Array.from({ length: 216 }, (_, i) => Math.sin(i)),
+);
+
+/** Of four channels. */
+const images4 = Tensor.float(
+  "x",
+  [2, 4, 6, 6],
+  Array.from({ length: 288 }, (_, i) => Math.sin(i)),
 );
 
 /** Layers as exporters write them; the second of each model gives the output. */
@@ -97,11 +99,7 @@ const models: Readonly<
     },
   },
   "convolutions with groups, one of them depthwise": {
-    x: Tensor.float(
-      "x",
-      [2, 4, 6, 6],
-      Array.from({ length: 288 }, (_, i) => Math.sin(i)),
-    ),
+    x: images4,
     build: (b) => {
       const x = b.input("x", ["batch", 4, 6, 6]);
       const h = b.op("Conv", [x, b.weight("c1.weight", [6, 2, 3, 3]), b.weight("c1.bias", [6])], "h", {
@@ -129,11 +127,7 @@ const models: Readonly<
     },
   },
   "transposed convolutions with groups, one of them depthwise": {
-    x: Tensor.float(
-      "x",
-      [2, 4, 6, 6],
-      Array.from({ length: 288 }, (_, i) => Math.sin(i)),
-    ),
+    x: images4,
     build: (b) => {
       const x = b.input("x", ["batch", 4, 6, 6]);
       const h = b.op(
@@ -245,7 +239,7 @@ describe("adapters", () => {
     test(`${name}: ${kind}`, async () => {
       const b = new GraphBuilder(17);
       build(b);
-      const model = modelOf(b);
+      const model = builtModel(b);
       const run = async (one: Model) => (await runModel(encodeModel(one), { x })).y as Tensor;
       const options: LoraOptions = ia3
         ? { ia3, include: /./, ...(kind === "ia3 of inputs" && { feedforward: /1|c2/ }) }

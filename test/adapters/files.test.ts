@@ -20,10 +20,7 @@ import {
 } from "../../src/index.ts";
 import { encodeTensors } from "../../src/programs/checkpoint.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
-import { GraphBuilder } from "../helpers/build-graph.ts";
-
-const modelOf = (b: GraphBuilder): Model =>
-  decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 
 test("a model of IR version 3 takes no adapter of ONNX Runtime", async () => {
   const b = new GraphBuilder(8);
@@ -71,7 +68,7 @@ describe("a file of PEFT", () => {
       '{"peft_type":"LORA"}',
     );
     expect([...adapter.saved.keys()]).toEqual(["fc2.weight"]);
-    const merged = graphOf(await mergeAdapters(modelOf(b), adapter));
+    const merged = graphOf(await mergeAdapters(builtModel(b), adapter));
     expect(merged.valueNamed("fc2.weight").initializer?.numbers()).toEqual([1, 3, 5, 2, 4, 6]);
   });
 
@@ -79,7 +76,7 @@ describe("a file of PEFT", () => {
     const b = new GraphBuilder(17);
     const h = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("attn.weight", [4, 4])], "h");
     b.output(b.op("MatMul", [h, b.weight("attn.out_proj.weight", [4, 3])], "y"));
-    const adapter = await adapterOf(await addAdapters(modelOf(b), { include: /./, rank: 1 }));
+    const adapter = await adapterOf(await addAdapters(builtModel(b), { include: /./, rank: 1 }));
     const { tensors, config } = await encodeAdapter(adapter);
     const text = Buffer.from(tensors).toString("latin1");
     expect(text).toContain('"base_model.model.attn.lora_A.weight"');

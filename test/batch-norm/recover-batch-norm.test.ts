@@ -3,7 +3,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { beforeRecovery } from "../../src/batch-norm/fold-batch-norm.ts";
-import { graphToProto } from "../../src/graph/proto.ts";
 import {
   arrayDataset,
   crossEntropy,
@@ -20,12 +19,9 @@ import {
   Trainer,
   type TrainerOptions,
 } from "../../src/index.ts";
-import { GraphBuilder } from "../helpers/build-graph.ts";
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
-
-const modelOf = (b: GraphBuilder): Model =>
-  decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
 
 const samples = 24;
 
@@ -131,7 +127,7 @@ function logits(b: GraphBuilder, x: Inner, units: number): void {
 const built = ({ build }: Folded): Model => {
   const b = new GraphBuilder(17);
   build(b);
-  return modelOf(b);
+  return builtModel(b);
 };
 
 const tensorsOf = (model: Model) =>
@@ -243,7 +239,7 @@ describe("recoverBatchNorm", () => {
       const norm = b.op("LayerNormalization", [rows, b.weight("s", [4]), b.weight("o", [4])], "norm");
       const image = b.op("Transpose", [norm], "image", { perm: [0, 3, 1, 2] });
       b.output(b.op("GlobalAveragePool", [b.op("Relu", [conv(image, "last", 1)], "end")], "y"));
-      return modelOf(b);
+      return builtModel(b);
     };
     const gets = async (options: Parameters<typeof recoverBatchNorm>[2]) =>
       [...tensorsOf(await recoverBatchNorm(several(), dataOf([4, 5, 5]), { batch: 8, ...options })).keys()]

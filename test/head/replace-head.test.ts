@@ -1,13 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { conversionOf } from "../../src/data/conversion.ts";
-import { graphToProto } from "../../src/graph/proto.ts";
 import {
   arrayDataset,
   crossEntropy,
-  decodeModel,
   encodeModel,
   inject,
-  Model,
+  type Model,
   predict,
   readModel,
   replaceHead,
@@ -16,10 +14,7 @@ import {
   Trainer,
 } from "../../src/index.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
-import { GraphBuilder } from "../helpers/build-graph.ts";
-
-const modelOf = (b: GraphBuilder): Model =>
-  decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 
 interface Classifier {
   /** Of a sample of `x`, [6] if nothing else is said. */
@@ -149,7 +144,7 @@ describe("replaceHead", () => {
     test(`${title}: three classes, trained and used`, async () => {
       const b = new GraphBuilder(opset);
       build(b);
-      const model = modelOf(b);
+      const model = builtModel(b);
       const names = ["cat", "dog", "fox"];
       const messages: string[] = [];
       const changed = await replaceHead(model, { classes: names, onMessage: (text) => messages.push(text) });
@@ -211,7 +206,7 @@ describe("replaceHead", () => {
     const norm = new GraphBuilder(18);
     const y = norm.op("Gemm", [norm.input("x", ["batch", 6]), norm.weight("w", [6, 10])], "y");
     norm.output(norm.op("Mul", [y, norm.weight("s", [10])], "z"));
-    await refused(modelOf(norm), {}, /"z" comes out of Mul "z", and no layer .* right in front of it/);
+    await refused(builtModel(norm), {}, /"z" comes out of Mul "z", and no layer .* right in front of it/);
     const quantized = new GraphBuilder(18);
     const stored = quantized.graph.addInitializer(Tensor.of("q", "int8", [6, 10], new Int8Array(60)));
     const w = quantized.op(
@@ -224,7 +219,7 @@ describe("replaceHead", () => {
     const p = maps.op("MatMul", [maps.input("x", ["batch", 6]), maps.weight("w", [6, 3])], "p");
     const ofClasses = { classlabels_int64s: [0, 1, 2] };
     maps.output(maps.op("ZipMap", [p], "probability", ofClasses, "ai.onnx.ml"));
-    await refused(modelOf(maps), {}, /maps from names to numbers .*"zipmap": False/);
-    await refused(modelOf(quantized), {}, /Gemm "y", cannot get new classes: its weight is quantized/);
+    await refused(builtModel(maps), {}, /maps from names to numbers .*"zipmap": False/);
+    await refused(builtModel(quantized), {}, /Gemm "y", cannot get new classes: its weight is quantized/);
   });
 });

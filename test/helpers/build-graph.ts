@@ -2,7 +2,9 @@ import { type Attribute, float, int, ints, string, tensor } from "../../src/grap
 import { capturedNames } from "../../src/graph/bodies.ts";
 import { Graph } from "../../src/graph/graph.ts";
 import type { DeclaredDim, Value } from "../../src/graph/node.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
+import { Model } from "../../src/onnx/model.ts";
 import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
 import { randomFloats } from "./numbers.ts";
 
@@ -91,3 +93,7 @@ function attributeOf(value: AttributeValue): Attribute {
   }
   return value as Attribute;
 }
+
+/** The model of a graph, as it is read from a file. */
+export const builtModel = ({ graph }: GraphBuilder): Model =>
+  Model.fromBytes(Model.fromProto(graphToProto(graph, { irVersion: 8 })).bytes);
