@@ -52,6 +52,7 @@ function gathered(value: Value, axes: readonly number[], step: number): Gathered
         step,
       );
     }
+    if (node.op !== "Squeeze" && node.op !== "Gather") return [];
     const constants = node.inputs[1]?.initializer;
     if (!constants) return [];
     const numbers = [...constants.numbers()].map(Number);
@@ -61,7 +62,7 @@ function gathered(value: Value, axes: readonly number[], step: number): Gathered
       return rest.includes(0) ? gathered(y, rest, step) : [];
     }
     const axis = normalizeAxis(node.int("axis", 0), axes.length);
-    if (node.op !== "Gather" || axes[axis] !== 0 || constants.dims.length > 0) return [];
+    if (axes[axis] !== 0 || constants.dims.length > 0) return [];
     const [at = 0] = numbers;
     const steps = dimAt(value.shape ?? [], axis);
     return (at < 0 ? at + steps : at) === step
