@@ -1,10 +1,10 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { processorSeconds, residentBytes } from "./process-figures.ts";
+import { heldUpSeconds, processorSeconds, residentBytes } from "./process-figures.ts";
 
 /** Limits of a case. */
 export const limits = {
-  /** Seconds of work of the processor, and of waiting, which a busy machine makes longer. */
+  /** Seconds of work of the processor, and of waiting for anything but the processor. */
   time: { working: 10, waiting: 60 },
   /** Bytes of memory for each byte of the files, and besides. */
   memory: { perByte: 4, besides: 200e6 },
@@ -52,7 +52,7 @@ export class Supervisor {
   async run(number: number): Promise<Finished> {
     const child = await this.#ready();
     const pid = child.pid ?? 0;
-    const [base, worked] = [residentBytes(pid), processorSeconds(pid)];
+    const [base, worked, heldUp] = [residentBytes(pid), processorSeconds(pid), heldUpSeconds(pid)];
     let where = { number, family: "", entry: "" };
     let most = base;
     let allowed = Number.POSITIVE_INFINITY;
@@ -77,10 +77,11 @@ export class Supervisor {
         const held = residentBytes(pid);
         most = Math.max(most, held);
         const working = processorSeconds(pid) - worked;
-        const waiting = (performance.now() - began) / 1000;
+        const passed = (performance.now() - began) / 1000;
         if (held > allowed) end("memory", `${Math.round((held - base) / 1e6)} MB`);
         else if (working > limits.time.working) end("hang", `the processor works for ${working} s`);
-        else if (waiting > limits.time.waiting) end("hang", `it waits for ${limits.time.waiting} s`);
+        else if (passed > limits.time.waiting && passed - (heldUpSeconds(pid) - heldUp) > limits.time.waiting)
+          end("hang", `it waits for ${limits.time.waiting} s`);
       }, 20);
       child.on("message", heard);
       child.on("exit", died);
