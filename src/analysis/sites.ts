@@ -5,7 +5,13 @@ import { dimAt, isGroupCount } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { injectedNodes, originalPrefix } from "./block-nodes.ts";
-import { hiddenSites } from "./hidden-sites.ts";
+import {
+  type BodyNode,
+  computedInBody,
+  layersInFunctions,
+  nodesInBodies,
+  reasonInBody,
+} from "./hidden-sites.ts";
 import { namesOfLayer } from "./known-names.ts";
 import { otherLayerOps, reasonOfOtherLayer } from "./other-layers.ts";
 import type { Site, SiteOp, SkippedSite } from "./site-types.ts";
@@ -32,6 +38,7 @@ interface Layer {
  * @param leastRows - rows of responses that a layer must have (default 1; angles between responses need 2)
  * @param openResponses - include layers whose response has no known shape; their rows are NaN (for callers that use only weights)
  * @param singleUnits - include layers of one unit, and depthwise convolutions (for callers that compare no units)
+ * @param inBodies - include layers inside bodies, of which only the weight can be read (`Site.body` says why)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
@@ -39,62 +46,67 @@ interface Layer {
  */
 export function findSites(
   graph: Graph,
-  {
-    leastRows = 1,
-    openResponses = false,
-    singleUnits = false,
-  }: { readonly leastRows?: number; readonly openResponses?: boolean; readonly singleUnits?: boolean } = {},
+  options: SiteOptions = {},
 ): { sites: Site[]; skipped: SkippedSite[] } {
   const sites: Site[] = [];
   const skipped: SkippedSite[] = [];
   const block = injectedNodes(graph);
   const live = leadingToOutputs(graph, block);
   const data = dependingOnData(graph);
-  for (const node of graph.nodes) {
-    if (block.has(node)) continue;
+  const take = (node: Node, inBody?: BodyNode): void => {
+    const skip = (reason: string) => skipped.push({ name: node.label, op: node.op, reason });
     if (node.domain !== "" || !siteOps.has(node.opType)) {
       const reason = reasonOfOtherLayer(graph, node);
-      if (reason) skipped.push({ name: node.label, op: node.op, reason });
-      continue;
+      if (reason) skip(reason);
+      return;
     }
-    const op = node.opType as SiteOp;
-    const layer = layerOf(graph, node, op, (operand) => traced(graph, operand, data));
-    const reason =
-      typeof layer === "string"
-        ? layer
-        : live.has(node)
-          ? reasonToSkip(layer, { leastRows, openResponses, singleUnits })
-          : behindNoOutput;
-    if (typeof layer === "string" || reason) {
-      skipped.push({ name: node.label, op, reason: reason ?? "" });
-      continue;
+    const layer = layerOf(graph, node, node.opType as SiteOp, (operand) => traced(graph, operand, data));
+    if (inBody?.turned) skip(computedInBody(inBody));
+    else if (typeof layer === "string") {
+      // Products of two activations are listed in the graph itself, where one can see that they are meant.
+      if (!inBody || layer !== noParameter) skip(layer);
+    } else if (!live.has(inBody?.holder ?? node)) skip(behindNoOutput);
+    else if (inBody) {
+      const reason = reasonToSkip(layer, { ...options, openResponses: true });
+      if (reason ?? !options.inBodies) skip(reason ?? reasonInBody(inBody));
+      else sites.push(siteOf(node, layer, inBody));
+    } else {
+      const reason = reasonToSkip(layer, options);
+      if (reason) skip(reason);
+      else sites.push(siteOf(node, layer));
     }
-    const { weight, response } = layer;
-    const rows = response.shape ? elementCount(response.shape) / layer.units : Number.NaN;
-    sites.push({
-      ...{
-        name: node.label,
-        names: namesOfLayer(node, weight.parameter, layer.bias),
-        op,
-        node,
-        response,
-        weight: weight.parameter,
-        bias: layer.bias,
-      },
-      weightInput: layer.weightInput,
-      ...{ units: layer.units, fanIn: layer.fanIn, groups: layer.groups, unitAxis: layer.unitAxis },
-      ...{
-        rows,
-        rowsFixed: response.shapeFixed,
-        freeAxes: response.freeAxes ?? [...(response.shape ?? []).keys()],
-        quantized: weight.quantized,
-      },
-    });
-  }
-  skipped.push(...hiddenSites(graph, new Set([...siteOps, ...otherLayerOps])));
+  };
+  for (const node of graph.nodes) if (!block.has(node)) take(node);
+  const ops = new Set([...siteOps, ...otherLayerOps]);
+  for (const inBody of nodesInBodies(graph, ops)) if (!block.has(inBody.holder)) take(inBody.node, inBody);
+  skipped.push(...layersInFunctions(graph, ops));
   return { sites, skipped };
 }
 
+/** Options of {@link findSites}. */
+interface SiteOptions {
+  readonly leastRows?: number;
+  readonly openResponses?: boolean;
+  readonly singleUnits?: boolean;
+  readonly inBodies?: boolean;
+}
+
+function siteOf(node: Node, layer: Layer, inBody?: BodyNode): Site {
+  const { weight, response, bias, weightInput, units, fanIn, groups, unitAxis } = layer;
+  return {
+    name: node.label,
+    names: namesOfLayer(node, weight.parameter, bias),
+    op: node.opType as SiteOp,
+    ...{ node, response, weight: weight.parameter, bias, weightInput, units, fanIn, groups, unitAxis },
+    rows: response.shape ? elementCount(response.shape) / units : Number.NaN,
+    rowsFixed: response.shapeFixed,
+    freeAxes: response.freeAxes ?? [...(response.shape ?? []).keys()],
+    quantized: weight.quantized,
+    ...(inBody && { body: { holder: inBody.holder, reason: reasonInBody(inBody) } }),
+  };
+}
+
+const noParameter = "no operand is a parameter";
 const behindNoOutput = "no output of the model depends on it";
 
 /** The nodes on which the model's own outputs depend; all nodes if the graph has no outputs. */
@@ -114,16 +126,13 @@ const traced = (graph: Graph, operand: Value, data: ReadonlySet<Value>): Traced 
 
 /** Why a layer gets no penalty. */
 function reasonToSkip(
-  { units, groups, response }: Layer,
-  {
-    leastRows,
-    openResponses,
-    singleUnits,
-  }: { readonly leastRows: number; readonly openResponses: boolean; readonly singleUnits: boolean },
+  { units, groups, response, weight }: Layer,
+  { leastRows = 1, openResponses = false, singleUnits = false }: SiteOptions,
 ): string | undefined {
   if (!response.shape && !openResponses)
     return `the shape of its response "${response.name}" is not known before the model runs`;
-  if (!isFloat(response.type)) return `its outputs are ${response.type}, not floats`;
+  const type = response.type ?? (openResponses ? weight.parameter.type : undefined);
+  if (!isFloat(type)) return `its outputs are ${type}, not floats`;
   if (units < 2 && !singleUnits) return "one unit has no pairs";
   if (units / groups < 2 && !singleUnits) return `depthwise: each of its ${units} units sees other channels`;
   if (!response.shape) return undefined;
@@ -148,7 +157,7 @@ function layerOf(
   }
   const right = trace(b);
   const left = trace(a);
-  if (!left && !right) return "no operand is a parameter";
+  if (!left && !right) return noParameter;
   if (left && right) return "both operands are parameters";
   const weight = (right ?? left) as Traced;
   const operand = right ? b : a;

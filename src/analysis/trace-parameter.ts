@@ -15,7 +15,13 @@ export interface Traced {
 }
 
 /** Operators that pass a parameter on: they change only its layout or its type. */
-const passing = new Set(["Transpose", "Identity", "Reshape", "Cast", "DequantizeLinear"]);
+export const passing: ReadonlySet<string> = new Set([
+  "Transpose",
+  "Identity",
+  "Reshape",
+  "Cast",
+  "DequantizeLinear",
+]);
 
 /**
  * Follows an operand through Transpose, Identity, Reshape, Cast and DequantizeLinear (and the QuantizeLinear before it)

@@ -24,7 +24,7 @@ const supported = { opset: { least: 7, most: 26 }, irVersion: 13 } as const;
 /** Adds penalties to a model. `Library.inject` documents it. */
 export async function inject(model: Model, given: InjectOptions, probe: Probe): Promise<Model> {
   const { plans } = checkedPlans(given);
-  const { graph, own, outer } = await reachFunctions(model);
+  const { graph, own, outer } = await reachFunctions(model, probe);
   const options = withEmptyCache(graph, given);
   checkNotInjected(graph);
   if (artifactKind(graph)) return injectIntoArtifact(model, options, probe);
@@ -43,7 +43,10 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
   const shapes = resolveInputs(graph, sizes);
   const layersOf = (one: Graph) => {
     const inner = innerValues(one, outer);
-    return { inner, found: reachableSites(findSites(one, { openResponses: ofWeights }), inner) };
+    return {
+      inner,
+      found: reachableSites(findSites(one, { openResponses: ofWeights, inBodies: true }), inner),
+    };
   };
   const { inner, found } = layersOf(graph);
   const weights = new Set(found.sites.flatMap(({ weight, bias }) => (bias ? [weight, bias] : [weight])));
@@ -56,7 +59,7 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
     return buildBlock(fresh, layers.found, own, layers);
   };
   await checkFreeSizes(
-    { block, others, graphOf: async () => (await reachFunctions(model)).graph, rebuild },
+    { block, others, graphOf: async () => (await reachFunctions(model, probe)).graph, rebuild },
     options,
     probe,
   );

@@ -1,4 +1,5 @@
 import { blockPrefix, type NamedNode, namesOf } from "../analysis/block-nodes.ts";
+import type { Probe } from "../analysis/probe.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
 import type { Emit } from "../graph/emit.ts";
@@ -7,26 +8,29 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { nodesInOrder } from "../graph/order.ts";
 import type { Model } from "../onnx/model.ts";
+import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { liftBodyConstants } from "../passes/expansion/lift-body-constants.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import type { FoundLayers } from "../penalties/assemble.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 
-/** A model's graph with its functions written out, and what of it stands in the file's own graph. */
+/** A model's graph with its functions and the bodies that always run the same way written out, and what of it stands in the file's own graph. */
 export interface ReachedGraph {
   readonly graph: Graph;
   /** The file's nodes, in file order, with the names that they have there. */
   readonly own: readonly NamedNode[];
-  /** The values that the file's nodes can read. Other values of the graph lie in functions. */
+  /** The values that the file's nodes can read. Other values of the graph lie in functions or bodies. */
   readonly outer: ReadonlySet<string>;
 }
 
 /**
- * The graph of a model, in which the layers inside its functions can be seen. A function in a newer opset than the model's, or
+ * The graph of a model, in which the layers inside its functions can be seen, and those inside bodies that always run the same way
+ * (`writeOutStatic`). A function in a newer opset than the model's, or
  * with operators of a domain that the model does not import, is left as a call: a block in the file could not repeat its nodes.
  */
-export async function reachFunctions(model: Model): Promise<ReachedGraph> {
+export async function reachFunctions(model: Model, probe: Probe): Promise<ReachedGraph> {
   const graph = graphOf(model);
   const reached = {
     graph,
@@ -37,11 +41,16 @@ export async function reachFunctions(model: Model): Promise<ReachedGraph> {
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   const raised = [...graph.opsets].some(([domain, version]) => before.get(domain) !== version);
   const seen = raised ? graphOf(model) : graph;
+  if (hasBodies(seen)) {
+    runGraphPass(liftBodyConstants({ external: model.external }), seen);
+    const { writeOutStatic } = await import("./write-out-static.ts");
+    await writeOutStatic(seen, model, probe);
+  }
   await writeOutLayers(seen);
   return { ...reached, graph: seen };
 }
 
-/** The values of a reached graph that lie in functions. Call it before a block renames values. */
+/** The values of a reached graph that lie in functions or bodies. Call it before a block renames values. */
 export const innerValues = ({ values }: Graph, outer: ReadonlySet<string>): ReadonlySet<Value> =>
   new Set([...values].filter(({ name }) => !outer.has(name)));
 
@@ -55,14 +64,14 @@ const draws = (node: Node): boolean => {
   return !!training && constantTensor(training)?.numbers()[0] !== 0;
 };
 
-/** Takes out the layers inside functions whose numbers a block cannot compute again, with the reason. */
+/** Takes out the layers inside functions and bodies whose numbers a block cannot compute again, with the reason. */
 export function reachableSites({ sites, skipped }: FoundLayers, inner: ReadonlySet<Value>): FoundLayers {
   const reasonOf = (site: Site): string | undefined => {
     if (inner.has(site.weight))
-      return "its weight is a constant inside a function of the model, and an injected block could only hold a copy of it: train penalises it";
+      return "its weight is a constant inside a function or a body of the model, and an injected block could only hold a copy of it: train penalises it";
     const drawn = innerNodes(numbersOf(site), inner).find(draws);
     return drawn
-      ? `${drawn.op} "${drawn.label}" in a function draws random numbers, and an injected block, which computes the layer again, would draw others: train penalises it, or export for inference`
+      ? `${drawn.op} "${drawn.label}" in a function or a body draws random numbers, and an injected block, which computes the layer again, would draw others: train penalises it, or export for inference`
       : undefined;
   };
   const reasons = new Map(sites.map((site) => [site, reasonOf(site)]));
@@ -82,7 +91,7 @@ export function reachableSites({ sites, skipped }: FoundLayers, inner: ReadonlyS
 export const numbersOf = (site: Site): Value[] =>
   [site.response, weightOf(site), addedTo(site)?.value].flatMap((value) => value ?? []);
 
-/** The nodes inside functions on which the values depend, back to values of the file's own graph; in topological order. */
+/** The nodes inside functions and bodies on which the values depend, back to values of the file's own graph; in topological order. */
 function innerNodes(values: readonly Value[], inner: ReadonlySet<Value>): Node[] {
   const found = new Set<Node>();
   const open = values.filter((value) => inner.has(value));
@@ -97,7 +106,7 @@ function innerNodes(values: readonly Value[], inner: ReadonlySet<Value>): Node[]
 }
 
 /**
- * Repeats in a block what it reads from inside functions, under names of the block, because a node of the file can only read
+ * Repeats in a block what it reads from inside functions and bodies, under names of the block, because a node of the file can only read
  * values of the file's own graph.
  *
  *     y = local.Block(x, w) {h = Gemm(x, w); y = Tanh(h)} and a block that reads h  →  sorth/h = Gemm(x, w), read in place of h

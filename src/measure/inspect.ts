@@ -25,6 +25,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
+import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { appliesTo } from "../penalties/applies.ts";
@@ -154,8 +155,14 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     reason,
   });
   const missing = kind ? [] : openLengths(graph, options);
+  if (hasBodies(graph)) {
+    const { writeOutStatic } = await import("../inject/write-out-static.ts");
+    await writeOutStatic(graph, model, probe);
+  }
   const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
-  const { sites, skipped } = kind ? { sites: [], skipped: [] } : findSites(graph, { openResponses: true });
+  const { sites, skipped } = kind
+    ? { sites: [], skipped: [] }
+    : findSites(graph, { openResponses: true, inBodies: true });
   return {
     ...fileFacts(model, graph),
     nodes: own.nodes.size,
@@ -202,7 +209,7 @@ function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): st
   ];
 }
 
-/** Which layers an injected block cannot penalise: those whose weights are constants inside functions. */
+/** Which layers an injected block cannot penalise: those whose weights are constants inside functions or bodies. */
 function adviceOnFunctions(
   sites: readonly Site[],
   { nodes, values }: { readonly nodes: ReadonlySet<Node>; readonly values: ReadonlySet<string> },
@@ -211,7 +218,7 @@ function adviceOnFunctions(
   if (inner.length === 0) return [];
   const [names, their] = [listed(inner.map(({ name }) => name)), inner.length === 1 ? "its" : "their"];
   return [
-    `${names}: ${their} weights are constants inside functions of the model, so that inject leaves ${inner.length === 1 ? "it" : "them"} out; train, step and grad penalise and train ${inner.length === 1 ? "it" : "them"}`,
+    `${names}: ${their} weights are constants inside functions or bodies of the model, so that inject leaves ${inner.length === 1 ? "it" : "them"} out; train, step and grad penalise and train ${inner.length === 1 ? "it" : "them"}`,
   ];
 }
 

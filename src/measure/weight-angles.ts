@@ -11,6 +11,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
+import { liftBodyConstants } from "../passes/expansion/lift-body-constants.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { weightOf } from "../penalties/layer.ts";
@@ -48,11 +49,12 @@ export async function weightAngles(
   const graph = graphOf(model);
   checkNoArtifact(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
+  runGraphPass(liftBodyConstants({ external: model.external }), graph);
   await writeOutLayers(graph);
   // Weight angles do not depend on the lengths of the data.
   await inferShapes(graph, probe, { ...given({ batch, dims }), open: true });
   // Weight angles do not depend on the number of rows of the responses.
-  const { sites, skipped } = findSites(graph, { openResponses: true });
+  const { sites, skipped } = findSites(graph, { openResponses: true, inBodies: true });
   const budget = {
     ...spectrumBudget(sites, options.full ?? false),
     units: affordableUnits(
@@ -117,7 +119,11 @@ async function layerAngles(
     ...(convolves && {
       convolution: site.node.inputs[0]?.shape
         ? convolutionSpectrum(convolutionOf(site, weight.numbers(), weight.dims), budget.convolution)
-        : { notComputed: "the size of its input is open: give it with --dim" },
+        : {
+            notComputed: site.body
+              ? `the size of its input is known only inside the ${site.body.holder.op} "${site.body.holder.label}"`
+              : "the size of its input is open: give it with --dim",
+          },
     }),
     ...(options.vectors && { vectors: matrix.data }),
   };

@@ -16,6 +16,7 @@ export function appliesTo(penalty: Penalty, site: Site): true | string {
   if (ops && !ops.includes(site.op)) return `it is a ${site.op}; ${name} takes ${ops.join(", ")}`;
   if (subjectOf(penalty) === "responses") {
     const { type } = site.response;
+    if (site.body) return site.body.reason;
     if (!isFloat(type)) return `its response is ${type ?? "of an unknown type"}, not a float`;
     if (!site.response.shape) return `the shape of its response "${site.response.name}" is not known`;
     if (site.rowsFixed && site.rows < 2)

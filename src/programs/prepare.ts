@@ -198,10 +198,10 @@ async function sitesToTrain(
   own: ReadonlySet<Node>,
   plans: readonly ResolvedPlan[],
 ): Promise<ReturnType<typeof findSites>> {
-  const all = findSites(graph);
+  const all = findSites(graph, { inBodies: true });
   const foreign = new Set(graph.nodes.filter((node) => !own.has(node)).map(({ label }) => label));
   const found = {
-    sites: all.sites.filter(({ node }) => own.has(node)),
+    sites: all.sites.filter(({ node, body }) => own.has(body?.holder ?? node)),
     skipped: all.skipped.filter(({ name }) => !foreign.has(name)),
   };
   return graph.metadata.has(adaptersKey)

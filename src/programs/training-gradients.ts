@@ -1,7 +1,7 @@
 import { hasAdapters } from "../analysis/adapter-names.ts";
 import { isTrainingForm } from "../analysis/batch-norm-form.ts";
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
-import { hiddenSites } from "../analysis/hidden-sites.ts";
+import { nodesInBodies } from "../analysis/hidden-sites.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { listed, SorthError, UsageError } from "../errors.ts";
@@ -81,7 +81,7 @@ export function trainingForm(
 /** Names the layers that no pass brings into the form for training: those in a branch that data decides. */
 export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: TrainingOptions): void {
   const ops = batchNorm === "frozen" ? ["Dropout"] : ["BatchNormalization", "Dropout"];
-  const hidden = hiddenSites(graph, new Set(ops)).map(({ name }) => name);
+  const hidden = nodesInBodies(graph, new Set(ops)).map(({ node }) => node.label);
   if (hidden.length === 0) return;
   onMessage?.(
     `${ops.join(" and ")} in a branch that data decides: the form stays that of the file, usually that of inference (${listed(hidden)})`,

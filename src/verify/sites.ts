@@ -42,14 +42,19 @@ export function injectedSites(
   { mark }: Block,
   given: readonly Penalty[],
 ): InjectedSite[] | string {
-  const byName = new Map(findSites(own).sites.map((site) => [site.name, site]));
+  // A penalty on weights needs no shape of responses.
+  const { sites } = findSites(own, { openResponses: true, inBodies: true });
+  const byName = new Map(
+    sites.map((site) => [site.name, Number.isNaN(site.rows) ? { ...site, rows: 1 } : site]),
+  );
   const { plans } = resolvePlans(plansOf(mark, given));
   const found: InjectedSite[] = [];
   for (const marked of mark.sites) {
     const site = byName.get(marked.name);
-    if (!site) return `not checked: the original has no layer "${marked.name}" at these dimensions`;
     const chosen = plans.filter(({ label }) => marked.penalties.includes(label));
     const penalties = chosen.map(({ penalty, factor }) => ({ penalty, factor }));
+    if (!site || (readsResponses({ penalties }) && !site.response.shape))
+      return `not checked: the original has no layer "${marked.name}" at these dimensions`;
     const of = { site, marked, penalties };
     const hidden = neededValues(of).find(({ type }) => !returned.has(type ?? ""));
     const drawnBefore = mark.random !== randomVersion && penalties.some(({ penalty }) => isSeeded(penalty));

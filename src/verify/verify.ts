@@ -43,14 +43,14 @@ export async function verify(
     );
   }
   if (artifactKind(graph)) return verifyArtifact(original, injected, block, options, probe);
-  const own = (await reachFunctions(original)).graph;
+  const own = (await reachFunctions(original, probe)).graph;
   const data = await dataFor(own, block, options, probe);
   const before = withoutDraws(original);
   const after = withoutDraws(injected);
   const inFunctions = block.mark.sites.some(({ inner }) => inner);
   const run: VerifyRun = {
     ...{ model: after.model, graph, feeds: data.feeds },
-    ...(inFunctions && { written: modelOf((await reachFunctions(before.model)).graph, before.model) }),
+    ...(inFunctions && { written: modelOf((await reachFunctions(before.model, probe)).graph, before.model) }),
     ...{ probe, seed: options.seed ?? 1 },
   };
   const checks = [

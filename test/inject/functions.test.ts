@@ -247,7 +247,7 @@ describe("layers inside functions", () => {
       skipped: "h/inside",
     },
     {
-      why: 'Dropout "y/Dropout" in a function draws random numbers',
+      why: 'Dropout "y/Dropout" in a function or a body draws random numbers',
       node: [call("Block", ["x", "w1", "b1"], ["h"]), call("Noisy", ["h", "w2"], ["y"])],
       functions: [
         block(),

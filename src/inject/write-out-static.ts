@@ -1,0 +1,59 @@
+import { stepPrefix } from "../analysis/block-nodes.ts";
+import { inferShapes } from "../analysis/infer.ts";
+import { findParameters } from "../analysis/parameters.ts";
+import type { Probe } from "../analysis/probe.ts";
+import { Emit } from "../graph/emit.ts";
+import type { Graph } from "../graph/graph.ts";
+import { graphOf, modelOf } from "../graph/model-graph.ts";
+import { isFloat } from "../onnx/data-types.ts";
+import type { Model } from "../onnx/model.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import { equalBytes } from "../onnx/wire.ts";
+import { foldConstants } from "../passes/cleanup/fold-constants.ts";
+import { Inliner } from "../passes/expansion/inliner.ts";
+import { resolveSequences } from "../passes/expansion/resolve-sequences.ts";
+import { takeBranches } from "../passes/expansion/take-branches.ts";
+import { unrollLoops } from "../passes/expansion/unroll-loops.ts";
+import { runPass, runPasses } from "../passes/pass.ts";
+
+/**
+ * Writes out the bodies that run the same way whatever lengths the model's free dimensions have: the branch that a constant
+ * condition takes, every trip of a Loop whose count the file fixes. Other nodes stay, and a Loop keeps the reason as its `obstacle`.
+ */
+export async function writeOutStatic(graph: Graph, model: Model, probe: Probe): Promise<void> {
+  const { external } = model;
+  const keep = new Set(findParameters(graph).parameters.map(({ value }) => value.name));
+  const inliner = new Inliner(graph, external);
+  const passes = [
+    takeBranches({ inliner, keep }),
+    unrollLoops({ inliner, keep }),
+    resolveSequences({ inliner }),
+  ];
+  do await storeDecisions(graph, model, { keep, probe });
+  while (await runPasses(passes, graph, { emit: new Emit(graph, { prefix: stepPrefix }), probe }));
+}
+
+/** Stores the integers and flags that follow from constants and fixed lengths alone: they are equal for several lengths. */
+async function storeDecisions(
+  graph: Graph,
+  model: Model,
+  { keep, probe }: { readonly keep: ReadonlySet<string>; readonly probe: Probe },
+): Promise<void> {
+  const folded = async (sizes: Parameters<typeof inferShapes>[2]) => {
+    const copy = graphOf(modelOf(graph, model));
+    const { others } = await inferShapes(copy, probe, { ...sizes, open: true });
+    await runPass(foldConstants({ keep }), copy, { emit: new Emit(copy, { prefix: stepPrefix }), probe });
+    return { copy, others };
+  };
+  const { copy, others } = await folded({});
+  const again = await Promise.all(others.map(async (sizes) => (await folded(sizes)).copy));
+  for (const value of graph.values) {
+    const tensor = copy.value(value.name)?.initializer;
+    if (!value.producer || !tensor || isFloat(tensor.type)) continue;
+    if (again.every((one) => isEqual(tensor, one.value(value.name)?.initializer)))
+      graph.setConstant(value, tensor);
+  }
+}
+
+const isEqual = (a: Tensor, b: Tensor | undefined): boolean =>
+  b !== undefined && a.type === b.type && `${a.dims}` === `${b.dims}` && equalBytes(a.bytes, b.bytes);
