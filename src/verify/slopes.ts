@@ -5,6 +5,7 @@ import { addedTo } from "../penalties/layer.ts";
 import {
   type Matrix,
   type PenaltyReference,
+  type PlainLayer,
   placesOfResponse,
   placesOfWeight,
   type UnitPlaces,
@@ -49,8 +50,10 @@ interface Moved {
  *
  * - the scalars at two points near the data, and the change between them, with the float64 reference. This shows that the
  *   graph computes the same function as the reference.
- * - the slope along that direction from the reference's closed-form gradient, with differences of the reference at the data.
- *   This shows that the gradient belongs to that function. A kink there is reported.
+ * - the slope along that direction from the closed-form gradient of each penalty's reference, with differences of that
+ *   reference at the data. This shows that the gradient belongs to that function. A kink there is reported.
+ *
+ * Each layer and each penalty is compared by itself: a wrong gradient cannot hide behind larger ones.
  */
 export async function checkSlope(
   run: VerifyRun,
@@ -71,11 +74,7 @@ async function slopeOf(run: VerifyRun, layer: ComparedLayer, name: string): Prom
   const { injected, tensors } = layer;
   const numbers = layerNumbers(injected, tensors);
   const direction = randomDirection(numbers, run.seed);
-  const valueAt = (at: Moved) => {
-    const value = reference(injected, plainLayer(injected, at.tensors, at.numbers));
-    if (typeof value === "string") throw new Error(value);
-    return value;
-  };
+  const valueAt = (at: Moved) => referenceAt(injected, plainLayer(injected, at.tensors, at.numbers));
   const here = valueAt({ tensors, numbers });
   const tolerance = toleranceOf(injected, { tensors, numbers, value: here.value, seed: run.seed });
   let [low, high, expected] = [undefined, undefined, 0] as [Ends | undefined, Ends | undefined, number];
@@ -123,24 +122,38 @@ async function slopeOf(run: VerifyRun, layer: ComparedLayer, name: string): Prom
   const error = Math.max(Math.abs(change - expected) - 2 * bound, 0) / Math.abs(expected);
   const changes = `changes by ${shown(change)} along a random direction, float64 reference ${shown(expected)}`;
   if (!(error <= limits.change)) return within(name, error, limits.change, changes);
-  return checkGradient(name, changes, {
-    ...{ here, slope: slopeAlong(here, direction) },
-    valueAt: (shift) => {
-      const point = plainLayer(injected, tensors, along(numbers, direction, shift));
-      if (here.held) return here.held(point);
-      return valueAt({ tensors, numbers: along(numbers, direction, shift) }).value;
-    },
+  const slopes = injected.penalties.map((one) => {
+    const alone = { ...injected, penalties: [one] };
+    const point = (shift: number) => plainLayer(injected, tensors, along(numbers, direction, shift));
+    const own = referenceAt(alone, point(0));
+    return checkGradient(name, injected.penalties.length > 1 ? ` of ${one.penalty.definition.name}` : "", {
+      ...{ here: own, slope: slopeAlong(own, direction) },
+      valueAt: (shift) => (own.held ? own.held(point(shift)) : referenceAt(alone, point(shift)).value),
+    });
   });
+  const worst = slopes.reduce((a, b) => (rankOf(b) > rankOf(a) ? b : a));
+  return { ...worst, detail: [changes, ...slopes.map(({ detail }) => detail)].join("; ") };
+}
+
+/** Failures come first, then the largest error. */
+const rankOf = ({ status, figure = Number.NEGATIVE_INFINITY }: VerifyCheck): number =>
+  status === "failed" ? Number.POSITIVE_INFINITY : figure;
+
+/** Value and gradient of the reference. @throws Error where there is none */
+function referenceAt(injected: InjectedSite, layer: PlainLayer): PenaltyReference {
+  const value = reference(injected, layer);
+  if (typeof value === "string") throw new Error(value);
+  return value;
 }
 
 interface Ends extends Moved {
   readonly expected: number;
 }
 
-/** Compares the closed-form gradient with differences of the reference at the data. */
+/** Compares a penalty's closed-form gradient with differences of its reference at the data. */
 function checkGradient(
   name: string,
-  changes: string,
+  penalty: string,
   of: { here: PenaltyReference; slope: number; valueAt: (shift: number) => number },
 ): VerifyCheck {
   const { here, slope, valueAt } = of;
@@ -152,7 +165,7 @@ function checkGradient(
     const scale = Math.max(Math.abs(slope), Math.abs(difference));
     if (scale <= 1e-7 * Math.abs(here.value) + resolution) {
       const why = "the responses are saturated: too steep to integrate along, their gradient is 0";
-      if (step === differenceSteps.at(-1)) return note(name, `${changes}; gradient not checked: ${why}`);
+      if (step === differenceSteps.at(-1)) return note(name, `gradient${penalty} not checked: ${why}`);
       continue;
     }
     const error = Math.max(Math.abs(slope - difference) - resolution, 0) / scale;
@@ -160,7 +173,7 @@ function checkGradient(
     if (error < best.error) best = { error, difference, bend };
     if (error <= limits.slope) break;
   }
-  const detail = `${changes}; slope of the closed-form gradient ${shown(slope)}, by differences ${shown(best.difference)}`;
+  const detail = `slope of the closed-form gradient${penalty} ${shown(slope)}, by differences ${shown(best.difference)}`;
   // If the one-sided differences disagree at every step, this is a kink, where several gradients are correct.
   if (best.error > limits.slope && best.bend > best.error) {
     return note(name, `${detail}: the penalty has a kink there, several gradients are right`);
@@ -182,17 +195,19 @@ function slopeAlong({ gradient }: PenaltyReference, direction: LayerNumbers): nu
   return ofResponses + along(weights, direction.weights) + dot(bias ?? [], direction.bias ?? []);
 }
 
-/** Random numbers scaled to each unit's root mean square; a unit of zeros stays zero. */
+/** Random numbers scaled to each unit's root mean square, for a bias to that of its unit's responses; a unit of zeros stays zero. */
 function randomDirection({ responses, weights, bias }: LayerNumbers, seed: number): LayerNumbers {
   const random = new Random("direction of verify", seed);
+  const sizeOf = (row: readonly number[] = []) => Math.sqrt((3 * dot(row, row)) / Math.max(row.length, 1));
+  const draw = (size: number) => size * (2 * random.uniform() - 1);
   const like = (matrix: Matrix): Matrix =>
     matrix.map((row) => {
-      const size = Math.sqrt((3 * dot(row, row)) / Math.max(row.length, 1));
-      return row.map(() => size * (2 * random.uniform() - 1));
+      const size = sizeOf(row);
+      return row.map(() => draw(size));
     });
   return {
     ...{ responses: like(responses), weights: like(weights) },
-    bias: bias?.map((b) => b * (2 * random.uniform() - 1)),
+    bias: bias?.map((_, unit) => draw(sizeOf(responses[unit]))),
   };
 }
 

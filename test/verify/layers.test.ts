@@ -4,6 +4,10 @@ import { inject } from "../../src/inject/inject.ts";
 import { Model } from "../../src/onnx/model.ts";
 import type { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import type { Penalty } from "../../src/penalties/penalty.ts";
+import type { Matrix, PenaltyReference } from "../../src/penalties/plain-layer.ts";
+import { mc, so } from "../../src/penalties/public.ts";
+import { som } from "../../src/penalties/som.ts";
 import { parsePlan } from "../../src/penalties/text.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import type { VerifyCheck } from "../../src/verify/report.ts";
@@ -285,3 +289,40 @@ test("3,072 units, most of them saturated: the sums of their rows are equal numb
   const feeds = new Map([["x", Tensor.float("x", [16, inputs], x)]]);
   expect(failed(await checked(model, "som", { feeds }))).toEqual([]);
 }, 120_000);
+
+/** A penalty as a user's own whose reference has another gradient. */
+function changed(
+  { definition, options }: Penalty,
+  change: (gradient: PenaltyReference["gradient"]) => PenaltyReference["gradient"],
+): Penalty {
+  const reference: typeof definition.reference = (layer, given) => {
+    const plain = definition.reference?.(layer, given) as PenaltyReference;
+    return { value: plain.value, gradient: change(plain.gradient) };
+  };
+  return { definition: { ...definition, name: `own-${definition.name}`, reference }, options };
+}
+const scaled = (rows: Matrix | undefined, factor: number) => rows?.map((row) => row.map((x) => factor * x));
+
+test.each<[string, Penalty]>([
+  ["a penalty of a millionth", changed(so(), ({ weights }) => ({ weights: scaled(weights, 1.01) ?? [] }))],
+  [
+    "a bias of zeros",
+    changed(som({ bias: "remove" }), ({ bias, ...others }) => ({
+      ...others,
+      bias: bias?.map((x) => -x) ?? [],
+    })),
+  ],
+])("a wrong gradient of %s is found on the layer that has it, beside right ones", async (_, penalty) => {
+  const model = modelFrom(
+    [6],
+    [
+      { opType: "MatMul", name: "first", input: ["x", "w1"], output: ["a"] },
+      { opType: "Gemm", name: "second", input: ["a", "w2", "b"], output: ["y"] },
+    ],
+    [weight("w1", [6, 5]), weight("w2", [5, 4]), Tensor.float("b", [4], [0, 0, 0, 0]).toProto()],
+  );
+  const penalties = [som(), mc(), { penalty, weight: 1e-6, include: /second/ }];
+  const injected = await inject(model, { penalties }, nodeProbe);
+  const { checks } = await verify(model, injected, { penalties: [penalty] }, nodeProbe);
+  expect(failed(checks).map(({ name }) => name)).toEqual(["gradient of second"]);
+});

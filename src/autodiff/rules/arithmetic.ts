@@ -79,7 +79,7 @@ function extremum(side: "greater" | "less"): Rule {
     samples: [
       { inputs: [distinct(2, 3), distinct(2, 3)] },
       { inputs: [distinct(2, 3), number(0.05)], note: "floor" },
-      { inputs: [distinct(2, 2), distinct(2), distinct(1)], note: "three" },
+      { inputs: [distinct(2, 2), distinct(2), distinct(2, 1)], note: "three" },
       { inputs: [distinct(2, 3)], note: "one" },
       { inputs: [distinct(), distinct()], note: "scalars" },
       { inputs: [distinct(0, 2), distinct(2)], note: "empty" },
