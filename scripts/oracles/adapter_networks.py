@@ -67,6 +67,21 @@ class Attention(nn.Module):
         return self.fc(torch.tanh(self.attn(x, x, x, need_weights=False)[0]).mean(1))
 
 
+class WrittenOut(nn.Module):
+    """The same attention with its packed projection as a linear layer: PEFT has DoRA and IA³ for that, and not for MultiheadAttention."""
+
+    def __init__(self, packed):
+        super().__init__()
+        self.attn = nn.Linear(8, 24)
+        self.attn.weight, self.attn.bias = packed.attn.in_proj_weight, packed.attn.in_proj_bias
+        self.out, self.fc = packed.attn.out_proj, packed.fc
+
+    def forward(self, x):
+        q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in self.attn(x).chunk(3, dim=-1))
+        mixed = torch.softmax(q @ k.transpose(2, 3) / 4**0.5, -1) @ v
+        return self.fc(torch.tanh(self.out(mixed.transpose(1, 2).flatten(2))).mean(1))
+
+
 class Blocks(nn.Module):
     """An embedding whose table is the one that a GatherBlockQuantized stands for."""
 

@@ -1,6 +1,7 @@
 """LoRA, DoRA and IA³ in PEFT on PyTorch: test/fixtures/peft, the reference of test/adapters/peft*.test.ts.
 
     python scripts/oracles/adapters.py          a model, PEFT's adapters before and after 20 steps, losses, merged weights
+    python scripts/oracles/adapters.py --add    the same for cases that have no folder yet
     RECORD_ADAPTERS=1 npx vitest run test/adapters/peft.test.ts     the adapters that our training ends with: <case>/ours
     python scripts/oracles/adapters.py --ours   loads these with PEFT and records what the model answers: ours.json
     python scripts/oracles/adapters.py --onnx   the same with ONNX Runtime and the .onnx_adapter files: onnx.json, ort.onnx_adapter
@@ -20,7 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from adapter_networks import (
-    Attention, Blocks, Layers, Network, Tokens, Upward, UpwardAdapter, block_table, quantized, quantized_model, written_model
+    Attention, Blocks, Layers, Network, Tokens, Upward, UpwardAdapter, WrittenOut, block_table, quantized,
+    quantized_model, written_model
 )
 
 folder = Path("test/fixtures/peft")
@@ -65,6 +67,8 @@ def network(name):
         return Layers([(weight, bias) for *_, bias, weight in quantized(base_of(name))])
     if base_of(name) == "blocks":
         return Blocks(block_table()[-1])
+    if name.endswith("-attention"):
+        return WrittenOut(Attention())
     return {"model": Network, "tokens": Tokens, "attention": Attention, "upward": Upward}[base_of(name)]()
 
 
@@ -95,6 +99,8 @@ cases = {
 }
 cases |= {
     "attention": dict(r=3, lora_alpha=6, target_modules=["attn"]),
+    "dora-attention": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["attn"]),
+    "ia3-attention": dict(target_modules=["attn"], feedforward_modules=[]),
     "blocks": dict(r=3, lora_alpha=6, target_modules=["emb"]),
     "dora-blocks": dict(r=3, lora_alpha=6, use_dora=True, target_modules=["emb"]),
     "upward": dict(r=4, lora_alpha=5, use_rslora=True, target_modules=["up1", "up2"]),
@@ -119,7 +125,7 @@ def data(base):
     return x, torch.randint(0, 5, (24,), generator=generator)
 
 
-def main():
+def write_bases():
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for base in ["model", "tokens", "nbits", "dequantize", "attention", "blocks", "upward"]:
@@ -135,8 +141,13 @@ def main():
         else:
             onnx.save(quantized_model(base), path)
         numpy.savez(folder / f"{base}.npz", x=x.numpy(), y=y.numpy().astype(numpy.int64))
-    record = {}
-    for name in cases:
+
+
+def main(adds):
+    if not adds:
+        write_bases()
+    record = json.loads((folder / "record.json").read_text()) if adds else {}
+    for name in [name for name in cases if not (folder / name).exists()]:
         x, y = data(base_of(name))
         torch.manual_seed(2)
         by_hand = base_of(name) == "upward"
@@ -161,6 +172,9 @@ def main():
         elif name in merged_cases:
             merged = model.merge_and_unload()
             weights = {key: value.flatten().tolist() for key, value in merged.state_dict().items() if "weight" in key}
+        elif name.endswith("-attention"):
+            merged = model.merge_and_unload().attn
+            weights = {"attn.in_proj_weight": merged.weight.T.flatten().tolist(), "attn.in_proj_bias": merged.bias.tolist()}
         record[name] = {"losses": losses, "logits": logits.flatten().tolist(), "weights": weights}
     (folder / "record.json").write_text(json.dumps(record))
     for path in folder.rglob("README.md"):
@@ -209,4 +223,4 @@ def runtime():
 
 
 if __name__ == "__main__":
-    ours() if "--ours" in sys.argv else runtime() if "--onnx" in sys.argv else main()
+    ours() if "--ours" in sys.argv else runtime() if "--onnx" in sys.argv else main("--add" in sys.argv)

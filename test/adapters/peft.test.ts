@@ -32,7 +32,7 @@ const bases = {
   nbits: ["dora-nbits"],
   dequantize: ["dora-dequantize"],
   // A packed weight inside of com.microsoft.Attention, as PEFT adapts that of torch.nn.MultiheadAttention.
-  attention: ["attention"],
+  attention: ["attention", "dora-attention", "ia3-attention"],
   blocks: ["blocks", "dora-blocks"],
   // PEFT has no adapters for transposed convolutions: by their formula in PyTorch.
   upward: ["upward", "dora-upward", "ia3-upward"],
