@@ -1,4 +1,4 @@
-import { Model, type ModelSource } from "../onnx/model.ts";
+import { knowsFiles, Model, type ModelSource } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
 import { chunkSize, storedBytes } from "../onnx/stored.ts";
 import { externalReference, largeBytes } from "../onnx/tensor.ts";
@@ -15,12 +15,12 @@ export function graphOf(model: Model): Graph {
 
 /**
  * The model of a graph that was made from another model. Large initializers in external files of that model are not read:
- * the new model refers to the same files, and what got new numbers goes into a file of its own when it is written. If that model
- * was not read from a path, the new one contains all its data.
+ * the new model refers to the same files, and what got new numbers goes into a file of its own when it is written. If that model's
+ * files are not known (it was made from bytes), the new one contains all its data.
  * @param source - the model whose tensors the graph holds
  */
 export function modelOf(graph: Graph, source: ModelSource, options: ProtoOptions = {}): Model {
-  const keepExternal = source.path !== undefined;
+  const keepExternal = knowsFiles(source);
   const proto = graphToProto(graph, { ...options, keepExternal });
   const model = Model.fromProto(proto, keepExternal ? source : {});
   return keepExternal && source instanceof Model ? model.withApart(renewed(proto, source)) : model;

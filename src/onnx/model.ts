@@ -16,7 +16,15 @@ export interface ModelSource {
   readonly path?: string;
   /** Reads tensors from external data files. */
   readonly external?: ExternalReader;
+  /**
+   * The external data files by location, where they have no path: in a browser.
+   * @internal
+   */
+  readonly files?: ReadonlyMap<string, Uint8Array | Blob>;
 }
+
+/** Whether a model's external data files are known, so that another model may refer to them and a session read them. */
+export const knowsFiles = ({ path, files }: ModelSource): boolean => (path ?? files) !== undefined;
 
 /**
  * An ONNX model: the bytes of its file and, decoded on demand, its protobuf messages. A model edited by splicing is a list
@@ -31,6 +39,8 @@ export interface ModelSource {
 export class Model {
   readonly path?: string;
   readonly external?: ExternalReader;
+  /** @internal */
+  readonly files?: ReadonlyMap<string, Uint8Array | Blob>;
   #pieces: readonly Chunk[] | undefined;
   #proto: onnx.ModelProto | undefined;
   #skimmed: Skimmed | undefined;
@@ -60,6 +70,7 @@ export class Model {
     this.#skim = content.skim;
     if (source.path !== undefined) this.path = source.path;
     if (source.external !== undefined) this.external = source.external;
+    if (source.files !== undefined) this.files = source.files;
     this.apart = content.apart ?? new Set();
     this.#locations = content.locations ?? (() => externalLocations(this.proto));
   }

@@ -5,6 +5,7 @@ import { typed } from "../graph/emit-base.ts";
 import { Graph } from "../graph/graph.ts";
 import { modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import { knowsFiles } from "../onnx/model.ts";
 import { inputName } from "./ports.ts";
 import { type Step, takeGraph } from "./step.ts";
 import { figureOutputs, portsKey, portsToText, type StepPorts, statePorts } from "./step-ports.ts";
@@ -64,7 +65,7 @@ export function stepLoop(step: Step): Step {
   body.metadata.clear();
 
   const captures = new Set(captured.map(({ name }) => name));
-  const value = bodyFromGraph(body, captures, step.model.path !== undefined);
+  const value = bodyFromGraph(body, captures, knowsFiles(step.model));
   // A step is never differentiated, so shapes inside would only lengthen the file.
   value.valueInfo = [];
   const loop = outer.addNode({

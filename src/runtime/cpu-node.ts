@@ -1,8 +1,9 @@
 import type { InferenceSession } from "onnxruntime-common";
 import type { Model } from "../onnx/model.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
-import { dataFolder, inMappedForm, isLargeBase, unpackedWeights } from "./data-folder-node.ts";
+import { dataFolder, inMappedForm } from "./data-folder-node.ts";
 import { HostStepSession } from "./host-step-session.ts";
+import { isLargeBase, unpackedWeights } from "./large-base.ts";
 import { ortNode } from "./ort-node.ts";
 import { onlyUsefulOptimizers } from "./ort-optimizers.ts";
 import { sessionEntries } from "./ort-probe.ts";

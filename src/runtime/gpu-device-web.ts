@@ -17,6 +17,8 @@ interface WatchedDevice {
   sessions: number;
 }
 let watched: WatchedDevice | undefined;
+/** The session that is being opened: once it is, ONNX Runtime forgets the files of every other one too. */
+let opening: Promise<unknown> = Promise.resolve();
 
 /**
  * Opens a session.
@@ -28,7 +30,13 @@ export async function create(
   options: InferenceSession.SessionOptions,
 ): Promise<InferenceSession> {
   if (watched?.isLost) throw lostError("");
-  return startWithin(InferenceSession.create(model, options));
+  const { externalData } = options;
+  const open = () => InferenceSession.create(model, options);
+  const opened = opening.then(async () =>
+    externalData ? (await import("./session-files-web.ts")).openMounted(open, externalData) : open(),
+  );
+  opening = opened.catch(() => {});
+  return startWithin(opened);
 }
 
 /**

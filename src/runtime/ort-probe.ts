@@ -1,8 +1,7 @@
 import type { InferenceSession } from "onnxruntime-common";
 import type { Probe, ProbedOutput } from "../analysis/probe.ts";
 import { messageOf, RuntimeError, SorthError } from "../errors.ts";
-import { inlineExternal } from "../onnx/inline-external.ts";
-import type { Model } from "../onnx/model.ts";
+import { knowsFiles, type Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { dataTypeOf, fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 
@@ -45,26 +44,37 @@ function isSmall(model: Uint8Array, feeds: ReadonlyMap<string, Tensor>): boolean
   return model.length + fed <= smallRun;
 }
 
-/** A model in the form in which sessions read its files, and their configuration for it. */
-export type SessionFiles = (model: Model) => { readonly model: Model; readonly entries: SessionEntries };
+/** A model in the form in which a session reads its files. */
+export interface SessionForm {
+  readonly model: Model;
+  /** The session's configuration for it. */
+  readonly entries: SessionEntries;
+  /** The files of a browser. */
+  readonly options?: Pick<InferenceSession.SessionOptions, "externalData">;
+}
+
+/** How sessions read the files of models. */
+export type SessionFiles = (model: Model) => SessionForm | Promise<SessionForm>;
+
+/** A model in the form in which its session is opened; without files, or where they are not known, external data are part of it. */
+export async function sessionForm(model: Model, files?: SessionFiles): Promise<SessionForm> {
+  if (model.externalLocations.size > 0 && !(files && knowsFiles(model))) {
+    const { inlineExternal } = await import("../onnx/inline-external.ts");
+    return { model: inlineExternal(model), entries: {} };
+  }
+  return files && knowsFiles(model) ? files(model) : { model, entries: {} };
+}
 
 /**
  * The {@link Probe} of a build of ONNX Runtime.
  * @param executionProvider - its CPU: `cpu` in node, `wasm` on the web
- * @param files - where sessions read files: the model in the form in which they do, and their configuration for it; elsewhere
- *   external data are part of the bytes
+ * @param files - where sessions read files
  */
 export function ortProbe(
   create: OpenSession,
   executionProvider: "cpu" | "wasm",
   files?: SessionFiles,
 ): Probe {
-  const formOf = (model: Uint8Array | Model): { bytes: Uint8Array; entries: SessionEntries } => {
-    if (model instanceof Uint8Array) return { bytes: model, entries: {} };
-    if (!files || model.path === undefined) return { bytes: inlineExternal(model).bytes, entries: {} };
-    const { model: mapped, entries } = files(model);
-    return { bytes: mapped.bytes, entries };
-  };
   const open = async (model: Uint8Array, options: InferenceSession.SessionOptions) => {
     try {
       // Only fatal messages of ONNX Runtime reach stderr; everything else is thrown.
@@ -99,12 +109,15 @@ export function ortProbe(
     },
 
     async run(model, feeds, options = {}) {
-      const { bytes, entries } = formOf(model);
+      const form = model instanceof Uint8Array ? undefined : await sessionForm(model, files);
+      const bytes = form?.model.bytes ?? (model as Uint8Array);
+      const { entries = {} } = form ?? {};
       const session = await open(bytes, {
         // Weights in files are no part of the bytes.
         ...(Object.keys(entries).length === 0 && isSmall(bytes, feeds) && { intraOpNumThreads: 1 }),
         ...(options.optimize === false && { graphOptimizationLevel: "disabled" }),
         extra: sessionEntries(entries),
+        ...form?.options,
       });
       try {
         const results = await session.run(

@@ -8,7 +8,6 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
-import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
 import {
   type OpenSession,
@@ -16,6 +15,7 @@ import {
   type SessionEntries,
   type SessionFiles,
   sessionEntries,
+  sessionForm,
 } from "./ort-probe.ts";
 import { profiling } from "./ort-session.ts";
 import type { StepSessionOptions } from "./step-session.ts";
@@ -26,7 +26,7 @@ export interface OpenOnDevice {
   readonly executionProvider: string;
   /** Infers shapes, on the CPU. */
   readonly probe: Probe;
-  /** Where sessions read files: the model in the form in which they do, and their configuration for it. */
+  /** Where sessions read files. */
   readonly files?: SessionFiles;
 }
 
@@ -50,9 +50,8 @@ export async function openOnDevice(
   },
 ): Promise<InferenceSession> {
   const { device, allowFallback, onMessage } = options;
-  const session = { ...options.session, ...profiling(options) };
-  const { model: whole, entries } =
-    on.files && model.path !== undefined ? on.files(model) : { model: inlineExternal(model), entries: {} };
+  const { model: whole, entries, options: files } = await sessionForm(model, on.files);
+  const session = { ...options.session, ...profiling(options), ...files };
   try {
     return await openWhole(whole.bytes, on, session, entries);
   } catch (error) {

@@ -1,5 +1,6 @@
 import type { Probe } from "../analysis/probe.ts";
-import { dataFolder, inMappedForm, unpackedWeights } from "./data-folder-node.ts";
+import { dataFolder, inMappedForm } from "./data-folder-node.ts";
+import { unpackedWeights } from "./large-base.ts";
 import { ortNode } from "./ort-node.ts";
 import { ortProbe } from "./ort-probe.ts";
 

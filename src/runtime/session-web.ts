@@ -1,27 +1,32 @@
 import type { InferenceSession } from "onnxruntime-web/webgpu";
 import { RuntimeError } from "../errors.ts";
+import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { checkDevice, create, createOnDevice } from "./gpu-device-web.ts";
-import { sessionEntries } from "./ort-probe.ts";
+import { sessionEntries, sessionForm } from "./ort-probe.ts";
 import { checkReplaces, OrtForwardSession, opened, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
-import { webProbe } from "./probe-web.ts";
+import { webFiles, webProbe } from "./probe-web.ts";
 import { allGood, stepResults } from "./step-results.ts";
 import type { Backend, SessionOptions, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** Opens a session. Threads belong to the page (`env.wasm.numThreads`), not to a session: the option `threads` is refused. */
-async function open(model: Uint8Array, { threads }: SessionOptions): Promise<InferenceSession> {
+async function open(given: Model, { threads }: SessionOptions): Promise<InferenceSession> {
   if (threads !== undefined) {
     throw new RuntimeError(
       "threads of WebAssembly are set for the whole page, before the first session: env.wasm.numThreads of onnxruntime-web",
     );
   }
+  const { model, entries, options } = await sessionForm(given, webFiles);
   return opened(
-    create(model, { executionProviders: ["wasm"], logSeverityLevel: 4, extra: sessionEntries() }),
+    create(model.bytes, {
+      ...{ executionProviders: ["wasm"], logSeverityLevel: 4, extra: sessionEntries(entries) },
+      ...options,
+    }),
   );
 }
 
@@ -90,16 +95,18 @@ export const wasmBackend: Backend = {
   name: "wasm",
   loops: loopsOn("wasm"),
   stateOnDevice: false,
+  // A loop would hold the weights of files: they lie in its body.
+  oneStepARun: ({ model }) => model.externalLocations.size > 0,
   lowering: () => loweringFor("wasm", webProbe),
-  openStep: async (step, options) => new WasmStepSession(await open(step.model.bytes, options), step),
-  openForward: async (model, options) => new OrtForwardSession(await open(model.bytes, options)),
+  openStep: async (step, options) => new WasmStepSession(await open(step.model, options), step),
+  openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };
 
 /** WebGPU as a page loads it when it trains there. */
 const webgpu = async (): Promise<Backend> => {
   const { webGpuBackendOn } = await import("./device-session.ts");
   return webGpuBackendOn(
-    { create: createOnDevice, executionProvider: "webgpu", probe: webProbe },
+    { create: createOnDevice, executionProvider: "webgpu", probe: webProbe, files: webFiles },
     checkDevice,
   );
 };

@@ -2,7 +2,7 @@ import { Murmur } from "../data/checksum.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { tensorsOf } from "../onnx/external.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
-import type { Model } from "../onnx/model.ts";
+import { knowsFiles, type Model } from "../onnx/model.ts";
 import { inParts } from "../onnx/stored.ts";
 import { externalReference, Tensor } from "../onnx/tensor.ts";
 import type { CheckpointFiles } from "./trainer-runtime.ts";
@@ -20,8 +20,8 @@ export function checksumOf(model: Model): string {
 }
 
 function computed(given: Model): string {
-  // A browser's copy holds its external data.
-  const model = given.path === undefined ? inlineExternal(given) : given;
+  // The copy of a model whose files are not known holds its external data.
+  const model = knowsFiles(given) ? given : inlineExternal(given);
   const hash = new Murmur();
   /** Bytes that do not fill a number yet. */
   let rest = new Uint8Array();

@@ -53,6 +53,12 @@ export const isolated = {
   "Cross-Origin-Embedder-Policy": "require-corp",
 };
 
+/** Prefix of a script's address for workers, which have no import map: ONNX Runtime's entry is named by its place. */
+export const forWorkers = "/for-workers/";
+
+/** ONNX Runtime's entry for browsers, as a page without a bundler loads it. */
+export const ortScript = "/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs";
+
 /**
  * Serves `page` at `/` and the files below `root` on the loopback interface, with the headers that threads need unless others are given.
  * @returns the address of the page, and what ends the server
@@ -68,13 +74,20 @@ export async function serve(
       response.writeHead(200, { ...headers, "Content-Type": "text/html" }).end(page);
       return;
     }
-    const file = join(root, path);
+    const isForWorkers = path.startsWith(forWorkers);
+    const file = join(root, isForWorkers ? path.slice(forWorkers.length) : path);
     if (!existsSync(file) || !statSync(file).isFile()) {
       response.writeHead(404, headers).end();
       return;
     }
     const type = types[extname(file)] ?? "application/octet-stream";
-    response.writeHead(200, { ...headers, "Content-Type": type }).end(readFileSync(file));
+    response
+      .writeHead(200, { ...headers, "Content-Type": type })
+      .end(
+        isForWorkers
+          ? readFileSync(file, "utf8").replaceAll(/(["'`])onnxruntime-web\/webgpu\1/g, `"${ortScript}"`)
+          : readFileSync(file),
+      );
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;

@@ -3,14 +3,14 @@ import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll } from "vitest";
 import { addition } from "../helpers/addition.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { findChromium, patience, serve, testFlags } from "./browser.ts";
+import { findChromium, ortScript, patience, serve, testFlags } from "./browser.ts";
 
 /** The built web entry as a page without a bundler loads it: only ONNX Runtime is mapped. */
 const page = `<!doctype html><title>sorth-onnx</title>
 <script type="importmap">
 { "imports": {
   "sorth-onnx/web": "/dist/web/index.js",
-  "onnxruntime-web/webgpu": "/node_modules/onnxruntime-web/dist/ort.webgpu.bundle.min.mjs"
+  "onnxruntime-web/webgpu": "${ortScript}"
 } }
 </script>
 <script type="module">

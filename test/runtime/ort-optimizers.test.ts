@@ -10,7 +10,7 @@ import { decodeModelProto } from "../../src/onnx/codec.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import { unpackedWeights } from "../../src/runtime/data-folder-node.ts";
+import { unpackedWeights } from "../../src/runtime/large-base.ts";
 import { onlyUsefulOptimizers } from "../../src/runtime/ort-optimizers.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 

@@ -25,8 +25,8 @@ afterAll(() => rm(folder, { recursive: true }));
 function noting(sizes: number[]): Probe {
   return {
     ...nodeProbe,
-    run(model, feeds, options) {
-      sizes.push(model instanceof Uint8Array ? model.length : mappedFiles(model).model.size);
+    async run(model, feeds, options) {
+      sizes.push(model instanceof Uint8Array ? model.length : (await mappedFiles(model)).model.size);
       return nodeProbe.run(model, feeds, options);
     },
   };

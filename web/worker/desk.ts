@@ -1,6 +1,6 @@
 import { clippings, optimizerFactories } from "../../src/optimizers/table.ts";
 import { missingWebGpu } from "../../src/runtime/gpu-device-web.ts";
-import { encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
+import { decodeModel, encodeModel, inject, type Model, SorthError } from "../../src/web.ts";
 import { History } from "../history.ts";
 import { type Report, type Request, runNames, type Settings } from "../protocol.ts";
 import { Classifier } from "./classify.ts";
@@ -204,9 +204,11 @@ export class Desk {
   }
 
   #send(name: string, model: Model): void {
-    const external = [...model.externalLocations];
+    const bytes = encodeModel(model).slice();
+    // Of the written file: merged weights are in it, and may have been all that lay in a file.
+    const external = [...decodeModel(bytes).externalLocations];
     if (external.length > 0) this.#notice(`${name} needs ${external.join(", ")} beside it`);
-    this.#tell({ type: "file", name, bytes: encodeModel(model).slice() });
+    this.#tell({ type: "file", name, bytes });
   }
 
   #notice(message: string): void {

@@ -1,0 +1,75 @@
+import type { InferenceSession } from "onnxruntime-web/webgpu";
+import { RuntimeError } from "../errors.ts";
+import { fileOf, partOf } from "../onnx/external-web.ts";
+import { inlineExternal } from "../onnx/inline-external.ts";
+import type { Model } from "../onnx/model.ts";
+import { unpackedWeights } from "./large-base.ts";
+import type { SessionForm } from "./ort-probe.ts";
+
+/**
+ * A model whose weights stay in their files, for a session in a browser. ONNX Runtime 1.30 finds no files for the weights of bodies
+ * there: these become part of the bytes.
+ */
+export function mountedFiles(given: Model): SessionForm {
+  const model = inlineExternal(given, { initializersStay: true });
+  const externalData = [...model.externalLocations].map((path) => {
+    const data = fileOf(model.files, path);
+    return { path, data: data instanceof Blob ? new MountedFile(data, path) : data };
+  });
+  return { model, entries: unpackedWeights(model), options: { externalData } };
+}
+
+/**
+ * A file of which ONNX Runtime copies parts while it opens a session, one weight after the other. A Blob it would first read as a
+ * whole. So this is an array of no bytes that reads a part when it is asked for one.
+ */
+class MountedFile extends Uint8Array<ArrayBuffer> {
+  readonly #file: Blob;
+  readonly #path: string;
+  #error: unknown;
+  #read = false;
+
+  constructor(file: Blob, path: string) {
+    super(new ArrayBuffer(0));
+    this.#file = file;
+    this.#path = path;
+  }
+
+  override get byteLength(): number {
+    return this.#file.size;
+  }
+
+  override subarray(start = 0, end = this.#file.size): Uint8Array<ArrayBuffer> {
+    this.#read = true;
+    try {
+      return partOf(this.#file, start, end, this.#path) as Uint8Array<ArrayBuffer>;
+    } catch (error) {
+      this.#error = error;
+      throw error;
+    }
+  }
+
+  /** @throws SorthError when reading failed; when nothing was read, since ONNX Runtime then took the array of no bytes */
+  check(opened: boolean): void {
+    if (this.#error) throw this.#error;
+    if (opened && !this.#read)
+      throw new RuntimeError(`ONNX Runtime opened the model without reading "${this.#path}"`);
+  }
+}
+
+/** Opens a session, and checks that it read the files that are mounted for it. */
+export async function openMounted(
+  open: () => Promise<InferenceSession>,
+  files: NonNullable<InferenceSession.SessionOptions["externalData"]>,
+): Promise<InferenceSession> {
+  const check = (opened: boolean) => {
+    for (const file of files)
+      if (typeof file !== "string" && file.data instanceof MountedFile) file.data.check(opened);
+  };
+  const session = await open().catch((error: unknown) => {
+    check(false);
+    throw error;
+  });
+  check(true);
+  return session;
+}

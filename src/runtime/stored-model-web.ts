@@ -1,0 +1,51 @@
+import { checkedLocation } from "../onnx/external.ts";
+import { fileOf } from "../onnx/external-web.ts";
+import { readModel, type WebFile } from "../onnx/files-web.ts";
+import { decodeModel, type Model } from "../onnx/model.ts";
+import { storedFile, writeStored } from "./browser-storage.ts";
+import { sessionForm } from "./ort-probe.ts";
+
+const name = "model.onnx";
+
+/** The place of an external data file: a folder of its own, because it may have the name of another file of the run. */
+const placeOf = (folder: string, location: string): readonly [folder: string, name: string] => {
+  const parts = checkedLocation(location).split("/");
+  return [[folder, "data", ...parts.slice(0, -1)].join("/"), parts.at(-1) as string];
+};
+
+/** The places of stored files that models read. */
+const places = new WeakMap<object, string>();
+
+/** Whether a file is the one that lies at its place: written over itself, it could not be read any more. */
+async function liesThere(
+  file: Uint8Array | Blob,
+  [folder, base]: readonly [string, string],
+): Promise<boolean> {
+  if (!(file instanceof File) || places.get(file) !== `${folder}/${base}`) return false;
+  const there = await storedFile(folder, base).catch(() => undefined);
+  return there?.size === file.size && there.lastModified === file.lastModified;
+}
+
+/** Writes a model into a folder of the page's own storage, and its external data beside it; a file is copied by the browser, unread. */
+export async function writeStoredModel(folder: string, given: Model): Promise<void> {
+  // Where its files are not known, the model holds them.
+  const { model } = await sessionForm(given, (known) => ({ model: known, entries: {} }));
+  for (const location of model.externalLocations) {
+    const [file, place] = [fileOf(model.files, location), placeOf(folder, location)];
+    if (!(await liesThere(file, place))) await writeStored(...place, [file]);
+  }
+  await writeStored(folder, name, model.chunks);
+}
+
+/** Reads what {@link writeStoredModel} wrote. */
+export async function readStoredModel(folder: string): Promise<Model> {
+  const bytes = new Uint8Array(await (await storedFile(folder, name)).arrayBuffer());
+  const external = new Map<string, WebFile>();
+  for (const location of decodeModel(bytes).externalLocations) {
+    const place = placeOf(folder, location);
+    const file = await storedFile(...place);
+    places.set(file, place.join("/"));
+    external.set(location, file);
+  }
+  return readModel(bytes, external);
+}
