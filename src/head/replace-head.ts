@@ -1,4 +1,5 @@
 import Long from "long";
+import { adapterParameters } from "../analysis/adapter-names.ts";
 import { isInjected } from "../analysis/block-nodes.ts";
 import { type DimensionOptions, missingDimensions, usualLength } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
@@ -42,6 +43,23 @@ interface Replacement {
   readonly reader: HeadParameter["reader"];
 }
 
+/** The last layer of a graph. @throws SorthError where there is none, and where adapters beside the layers would leave the new one untrained */
+function headOf(graph: Graph, output: string): Head {
+  const trained = adapterParameters(graph);
+  const withAdapters =
+    trained &&
+    new UsageError(
+      "the model has adapters beside its layers, and a new last layer would not be trained with them: merge them first (sorth-onnx merge), or give the original its new classes and train that with adapters (train --classes … --lora)",
+    );
+  try {
+    const head = findHead(graph.valueNamed(output));
+    if (!withAdapters || trained.has(head.weight.value.name)) return head;
+  } catch (error) {
+    throw withAdapters ?? error;
+  }
+  throw withAdapters;
+}
+
 /** Gives a model new classes. `HeadFunctions.replaceHead` documents it. */
 export async function replaceHead(model: Model, options: HeadOptions, probe: Probe): Promise<Model> {
   const { classes, prediction, seed = 0, onMessage } = options;
@@ -59,7 +77,7 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   }
   const lengths = await withLengths(before, probe, options);
   const after = graphOf(model);
-  const head = findHead(after.valueNamed(classifierOutput(before, prediction).name));
+  const head = headOf(after, classifierOutput(before, prediction).name);
   const replaced = [...newParameters(head, units, seed), ...newShapes(head, units)];
   const renamed = apply(after, replaced);
   try {

@@ -1,3 +1,4 @@
+import { hasAdapters } from "../analysis/adapter-names.ts";
 import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import type { DimensionOptions } from "../analysis/dimensions.ts";
@@ -52,6 +53,11 @@ export async function recoverBatchNorm(
   checkNoArtifact(original);
   if (blockOf(original)) {
     throw new SorthError("the model has an injected penalty: strip it first, then recover its BatchNorm");
+  }
+  if (hasAdapters(model)) {
+    throw new SorthError(
+      "the model has adapters beside its layers, and a recovered BatchNorm is folded into the weights: merge the adapters first (sorth-onnx merge)",
+    );
   }
   if (original.metadata.has(batchNormKey)) {
     throw new SorthError("the model has its BatchNorm back already");

@@ -3,6 +3,7 @@ import {
   type AdapterLayer,
   adapterOf,
   addAdapters,
+  arrayDataset,
   decodeAdapter,
   decodeOnnxAdapter,
   encodeAdapter,
@@ -14,6 +15,8 @@ import {
   loadAdapter,
   type Model,
   mergeAdapters,
+  recoverBatchNorm,
+  replaceHead,
   Tensor,
   unmerge,
 } from "../../src/index.ts";
@@ -293,4 +296,22 @@ describe("adapters", () => {
       }
     });
   }
+
+  test("say that they are merged first, before a layer of the model becomes another one", async () => {
+    const b = new GraphBuilder(17);
+    models["Gemm with transB, Gemm with alpha"]?.build(b);
+    const model = builtModel(b);
+    const data = arrayDataset(x4.data as Float32Array, Int32Array.of(0, 1, 2), [4]);
+    // Also where the last layer carries none: nothing would train the new one.
+    for (const include of [/./, /fc1/]) {
+      const adapted = await addAdapters(model, { rank: 2, include });
+      await expect(replaceHead(adapted, { classes: 2 })).rejects.toThrow(/has adapters.*: merge them first/);
+      await expect(recoverBatchNorm(adapted, data)).rejects.toThrow(
+        /has adapters.*: merge the adapters first/,
+      );
+    }
+    const adapted = await addAdapters(model, { rank: 2, include: /fc1/, trainHead: true });
+    const { parameters } = await inspect(await replaceHead(adapted, { classes: 2 }));
+    expect(parameters.find(({ name }) => name === "fc2.weight")?.shape).toEqual([5, 2]);
+  });
 });
