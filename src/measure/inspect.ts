@@ -203,7 +203,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
 
 /** How to get rows and penalties on responses if lengths are open. */
 function adviceOnLengths(missing: readonly string[], sites: readonly Site[]): string[] {
-  if (missing.length === 0 || sites.every(({ response }) => response.shape)) return [];
+  if (missing.length === 0 || sites.every(({ response, body }) => response.shape || body)) return [];
   return [
     `lengths of its inputs are open (${missing.join(", ")}): rows and penalties on responses are known with, for instance, ${exampleFlags(missing)}; penalties on weights need none`,
   ];

@@ -24,7 +24,7 @@ import { isHalf } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
-import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
+import { needsWritingOut, writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { type Pass, type PassContext, runPass, runPasses } from "../passes/pass.ts";
 import { type ResolvedPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import { readSchedule } from "../schedules/read.ts";
@@ -88,7 +88,7 @@ export async function prepare(
   const options = await withoutPast(graph, embeddings?.rows(given) ?? given);
   const penalties = await withSchedules(takeBlock(graph, options));
   liftParameters(graph, options, model.external);
-  if (penalties.plans.length > 0) await writeOutLayers(graph);
+  if (penalties.plans.length > 0 || needsWritingOut(graph)) await writeOutLayers(graph);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
   }

@@ -9,6 +9,8 @@ import { skipNormalizations } from "./skip-normalization.ts";
 const refused = (reason: string, ...names: readonly string[]): RuleTable =>
   Object.fromEntries(names.map((name) => [`com.microsoft.${name}`, { refused: reason }]));
 
+const unknownActivation = "its activation is none that is written out";
+
 /** ONNX Runtime's own operators (com.microsoft), which its graph optimizer and some exporters write into models. */
 export const microsoft = {
   ...fusedOperators,
@@ -31,14 +33,11 @@ export const microsoft = {
     "BitmaskDropout",
     "ComplexMul",
     "ComplexMulConj",
-    "FusedMatMulActivation",
     "GatedRelativePositionBias",
-    "GemmFastGelu",
     "GroupNorm",
     "Irfft",
     "LongformerAttention",
     "NhwcConv",
-    "NhwcFusedConv",
     "PackedAttention",
     "PackedMultiHeadAttention",
     "RelativePositionBias",
@@ -60,6 +59,16 @@ export const microsoft = {
     "SparseAttention",
     "WhisperBeamSearch",
   ),
+  // src/passes/expansion/write-out-products.ts
+  "com.microsoft.FusedMatMulActivation": {
+    refused: unknownActivation,
+    writtenOut: "FusedMatMul and the activation: any that FusedGemm takes, or Softmax",
+  },
+  "com.microsoft.GemmFastGelu": { refused: "it has no operands", writtenOut: "MatMul, Add and FastGelu" },
+  "com.microsoft.NhwcFusedConv": {
+    refused: unknownActivation,
+    writtenOut: "Conv between Transposes, and the activation: any that FusedConv takes",
+  },
   // src/passes/training/write-out-attention.ts
   "com.microsoft.GroupQueryAttention": {
     refused: "only its training form has a derivative: without former tokens and without quantized keys",

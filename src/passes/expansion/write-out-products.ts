@@ -11,7 +11,7 @@ import { changes, defineGraphPass } from "../pass.ts";
 
 /**
  * Writes layers out whose operator computes more than a product: what ONNX Runtime's optimizer has fused (com.microsoft's FusedGemm,
- * FusedConv, FusedMatMul), and Einsum with a weight. Afterwards the layer's own response is a value of the graph.
+ * FusedConv, FusedMatMul and their like), and Einsum with a weight. Afterwards the layer's own response is a value of the graph.
  *
  *     y = FusedGemm(x, w, b) {activation: Relu}  →  h = Gemm(x, w, b); y = Relu(h)
  *     y = Einsum(x, w) {equation: "abc,cde->abde"}  →  y = Reshape(MatMul(x, Reshape(w)))
@@ -84,10 +84,11 @@ class Writer {
     opType: string,
     inputs: readonly (Value | null)[],
     attributes: Readonly<Record<string, Attribute>> = {},
+    domain = "",
   ): Value {
     const name = this.graph.freshName(`${this.node.label}/${opType}`);
     const node = this.graph.addNode({
-      ...{ opType, name, inputs, outputs: [name], attributes: new Map(Object.entries(attributes)) },
+      ...{ opType, domain, name, inputs, outputs: [name], attributes: new Map(Object.entries(attributes)) },
       metadata: this.node.metadata,
     });
     this.added.push(node);
@@ -117,7 +118,7 @@ class Writer {
 const activations: Readonly<Record<string, readonly string[]>> = tableOf({
   ...{ Relu: [], Tanh: [], Sigmoid: [], Softplus: [], Softsign: [] },
   ...{ LeakyRelu: ["alpha"], Elu: ["alpha"], ThresholdedRelu: ["alpha"], HardSigmoid: ["alpha", "beta"] },
-  ...{ Selu: ["alpha", "gamma"], Clip: ["min", "max"] },
+  ...{ Selu: ["alpha", "gamma"], Clip: ["min", "max"], Softmax: ["axis"] },
 });
 
 /** The activation of a fused operator; empty for none. */
@@ -134,21 +135,15 @@ function activated(writer: Writer, x: Value): Value {
   const listed = node.attributes.get("activation_params");
   const given = parameters.flatMap((parameter, i) => {
     const value = listed?.kind === "floats" ? listed.value[i] : undefined;
-    const attribute = node.attributes.get(`activation_${parameter}`);
-    const number = value ?? (attribute?.kind === "float" ? attribute.value : undefined);
-    return number === undefined ? [] : [[parameter, number] as const];
+    const attribute = value === undefined ? node.attributes.get(`activation_${parameter}`) : float(value);
+    return attribute ? [[parameter, attribute] as const] : [];
   });
-  if (name !== "Clip" || graph.opset < 11)
-    return writer.op(
-      name,
-      [x],
-      Object.fromEntries(given.map(([parameter, number]) => [parameter, float(number)])),
-    );
+  if (name !== "Clip" || graph.opset < 11) return writer.op(name, [x], Object.fromEntries(given));
   // Bounds have the type of the data, which is not known yet.
   const bounds = parameters.map((parameter) => {
     const [, number] = given.find(([other]) => other === parameter) ?? [];
-    if (number === undefined) return null;
-    const bound = writer.constant(Tensor.float(parameter, [], [number]));
+    if (number?.kind !== "float") return null;
+    const bound = writer.constant(Tensor.float(parameter, [], [number.value]));
     return graph.opset < 15 ? bound : writer.op("CastLike", [bound, x]);
   });
   return writer.op("Clip", [x, ...bounds]);
@@ -168,6 +163,37 @@ function convolution(writer: Writer): Written | undefined {
   if (!isKnown(writer.node)) return undefined;
   const response = writer.op("Conv", [x, w, ...(b ? [b] : [])], writer.own());
   return withActivation(writer, response, added ? writer.op("Add", [response, added]) : response);
+}
+
+/** The same of images whose channels come last; the weight is a Conv's. */
+function channelsLast(writer: Writer): Written | undefined {
+  const [x, w = null, b, added] = writer.node.inputs;
+  const rank = w?.initializer?.dims.length ?? w?.shape?.length;
+  if (!x || rank === undefined || !isKnown(writer.node)) return undefined;
+  const space = allAxes(rank).slice(1, -1);
+  const first = (value: Value) => writer.transpose(value, [0, rank - 1, ...space]);
+  const response = writer.op("Conv", [first(x), w, ...(b ? [b] : [])], writer.own());
+  const before = added ? writer.op("Add", [response, first(added)]) : response;
+  const { product, result, replaced } = withActivation(writer, response, before);
+  return { product, result: writer.transpose(result, [0, ...space.map((axis) => axis + 1), 1]), replaced };
+}
+
+/** y = FastGelu(x·W + B) */
+function fastGelu(writer: Writer): Written {
+  const [x = null, w = null, b] = writer.node.inputs;
+  const response = writer.op("MatMul", [x, w]);
+  const before = b ? writer.op("Add", [response, b]) : response;
+  const result = writer.op("FastGelu", [before], {}, "com.microsoft");
+  return { product: response.producer as Node, result, replaced: [writer.node] };
+}
+
+/** y = f(α·A′B′) */
+function activatedMatMul(writer: Writer): Written | undefined {
+  if (!isKnown(writer.node)) return undefined;
+  const { product, result } = matMul(writer) ?? {};
+  // The product of two activations is no layer.
+  const before = result ?? writer.op("FusedMatMul", writer.node.inputs, writer.own(), "com.microsoft");
+  return withActivation(writer, product?.outputs[0] ?? before, before);
 }
 
 const withActivation = (writer: Writer, response: Value, before: Value): Written => ({
@@ -258,5 +284,8 @@ const forms: Readonly<Record<string, (writer: Writer) => Written | undefined>> =
   "com.microsoft.FusedGemm": gemm,
   "com.microsoft.FusedConv": convolution,
   ...{ "com.microsoft.FusedMatMul": matMul, "com.microsoft.TransposeMatMul": matMul },
+  "com.microsoft.FusedMatMulActivation": activatedMatMul,
+  "com.microsoft.GemmFastGelu": fastGelu,
+  "com.microsoft.NhwcFusedConv": channelsLast,
   Einsum: einsum,
 };
