@@ -3,24 +3,14 @@ import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 
 const out = "src/onnx/schema.js";
-execFileSync(
-  "node_modules/.bin/pbjs",
-  [
-    ...[
-      "--target",
-      "static-module",
-      "--root",
-      "sorth-onnx",
-      "--wrap",
-      "esm",
-      "--dependency",
-      "protobufjs/minimal.js",
-    ],
-    ...["--no-verify", "--no-convert", "--no-create", "--no-delimited", "--no-typeurl", "--force-long"],
-    ...["--dts", "--out", out, "src/onnx/schema.proto"],
-  ],
-  { stdio: "inherit" },
-);
+const options = [
+  ...["--target", "static-module", "--root", "sorth-onnx", "--wrap", "esm"],
+  ...["--dependency", "protobufjs/minimal.js", "--no-verify", "--no-convert", "--no-create"],
+  ...["--no-delimited", "--no-typeurl", "--force-long", "--out", out, "src/onnx/schema.proto"],
+];
+// The declarations are made of comments in the code. They keep their texts; nobody reads those in the code.
+for (const form of ["--dts", "--no-comments"])
+  execFileSync("node_modules/.bin/pbjs", [form, ...options], { stdio: "inherit" });
 // An ES module cannot hold `import x = require()`.
 const declarations = out.replace(/\.js$/, ".d.ts");
 writeFileSync(
