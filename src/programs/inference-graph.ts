@@ -1,5 +1,6 @@
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import { isRead } from "../graph/reach.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 
@@ -12,7 +13,7 @@ export function toInferenceGraph(graph: Graph): void {
   for (const node of graph.nodes.filter(({ op }) => op === "Dropout")) {
     const [x] = node.inputs;
     const [y, mask] = node.outputs;
-    if (!x || !y || (mask && (mask.uses.size > 0 || graph.outputs.includes(mask)))) {
+    if (!x || !y || isRead(graph, mask)) {
       throw new SorthError(
         `the mask of Dropout node "${node.label}" is read: export the model for inference`,
       );

@@ -3,6 +3,7 @@ import { attributeFromProto } from "../../graph/attribute.ts";
 import { bodiesOf, capturedNames, mapBodies, renameCaptures } from "../../graph/bodies.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { isRead } from "../../graph/reach.ts";
 import type { onnx } from "../../onnx/schema.js";
 import { type ExternalReader, Tensor } from "../../onnx/tensor.ts";
 
@@ -101,7 +102,7 @@ export class Inliner {
       let to = results[index];
       if (!output) return;
       if (!to) {
-        if (output.uses.size === 0 && !graph.outputs.includes(output)) return;
+        if (!isRead(graph, output)) return;
         throw new SorthError(`nothing computes output ${index} of ${node.op} "${node.label}"`);
       }
       if (!this.#renameable.has(to) && graph.outputs.includes(output)) {

@@ -2,6 +2,7 @@ import type { Probe } from "../../analysis/probe.ts";
 import { tripCountOf } from "../../analysis/trip-count.ts";
 import { bodyOf } from "../../graph/body-graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { isRead } from "../../graph/reach.ts";
 import { Tensor } from "../../onnx/tensor.ts";
 import { changes, definePass } from "../pass.ts";
 import { Inliner, inlineOptions, isConstant, largestExpansion } from "./inliner.ts";
@@ -58,7 +59,7 @@ async function unrollLoop(
   if (tooLarge) return tooLarge;
   const states = node.inputs.slice(2);
   const stackedOutputs = node.outputs.slice(states.length);
-  if (trips === 0 && stackedOutputs.some((output) => output && isRead(inliner, output))) {
+  if (trips === 0 && stackedOutputs.some((output) => isRead(inliner.graph, output))) {
     return "it runs zero times and its stacked output is read";
   }
   const [iteration, condition, ...stateInputs] = (body.input ?? []).map(({ name }) => name ?? "");
@@ -153,6 +154,3 @@ function sizeObstacle(trips: number, nodes: number): Obstacle {
   if (trips * nodes <= largestExpansion) return undefined;
   return `it would unroll into more than ${largestExpansion} nodes (${nodes} at each trip)`;
 }
-
-const isRead = ({ graph }: Inliner, value: Value): boolean =>
-  value.uses.size > 0 || graph.outputs.includes(value);

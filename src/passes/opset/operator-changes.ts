@@ -1,6 +1,7 @@
 import { type Attribute, int, string } from "../../graph/attribute.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { isRead } from "../../graph/reach.ts";
 import { tableOf } from "../../lookup.ts";
 import { DataType, type DataTypeName } from "../../onnx/data-types.ts";
 import { Tensor } from "../../onnx/tensor.ts";
@@ -161,8 +162,7 @@ const statisticsOfChannels: Adapter = (_graph, node) => {
 
 /** Outputs 1 to 4 marked the training form; the last two, saved statistics, are gone since opset 14. */
 const batchNormalization: Adapter = (graph, node) => {
-  const saved = node.outputs.slice(3).filter((output) => output !== null);
-  if (saved.some((output) => output.uses.size > 0 || graph.outputs.includes(output))) {
+  if (node.outputs.slice(3).some((output) => isRead(graph, output))) {
     return "its saved statistics are read";
   }
   const training = node.outputs.slice(1).some((output) => output !== null);
@@ -171,11 +171,8 @@ const batchNormalization: Adapter = (graph, node) => {
   return undefined;
 };
 
-const floatMask: Adapter = (graph, node) => {
-  const mask = node.outputs[1];
-  const read = mask && (mask.uses.size > 0 || graph.outputs.includes(mask));
-  return read ? "its mask is read, which became bool" : undefined;
-};
+const floatMask: Adapter = (graph, node) =>
+  isRead(graph, node.outputs[1]) ? "its mask is read, which became bool" : undefined;
 
 const sized: Adapter = (_graph, node) => {
   if (!node.inputs[1]) node.attributes.set("num_outputs", int(node.outputs.length));

@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { isRead } from "../../graph/reach.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 
@@ -85,5 +86,5 @@ function readState(graph: Graph, emit: Emit, node: Node, { gather, axes }: Gathe
     order.map((axis) => axis - 1),
   );
   graph.replaceUses(read, emit.reshape(turned, read.shape), { outputs: false });
-  if (read.uses.size === 0 && !graph.outputs.includes(read)) graph.removeNodes(new Set([gather]));
+  if (!isRead(graph, read)) graph.removeNodes(new Set([gather]));
 }
