@@ -5,6 +5,7 @@ import { encodeModelProto } from "../onnx/codec.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { cutOut } from "./cut-out.ts";
+import { drawingOperators } from "./drawing-operators.ts";
 import type { Probe } from "./probe.ts";
 import { isDescribed } from "./probe-model.ts";
 
@@ -12,10 +13,7 @@ import { isDescribed } from "./probe-model.ts";
 const largest = 65_536;
 
 /** Operators whose result differs between runs. */
-const random = new Set([
-  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
-  ...["Bernoulli", "Multinomial", "Dropout"],
-]);
+const random = new Set([...drawingOperators, "Dropout"]);
 
 /** All initializers except the kept ones, and every value computed only from them. */
 export function constantValues(graph: Graph, keep: ReadonlySet<string>): Set<Value> {

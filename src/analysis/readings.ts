@@ -2,6 +2,7 @@ import { bodyOf, graphOfBody } from "../graph/body-graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Use, Value } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { drawingOperators } from "./drawing-operators.ts";
 import { formal, normalizations, passing, plain, products, type Role, roleByOperator } from "./roles.ts";
 
 /** One place where an initializer is read. */
@@ -23,9 +24,6 @@ interface End {
   /** The role that an operator along the chain gave it. */
   readonly role?: Role;
 }
-
-/** Operators that read no data but whose results differ between runs. */
-const random = /^(Random|Bernoulli|Multinomial)/;
 
 /** Operators that compute the divisor of a normalization written in single operators. */
 const norms = new Set(["Sqrt", "Reciprocal", "ReduceL2", "LpNormalization", "MeanVarianceNormalization"]);
@@ -55,7 +53,7 @@ export class Readings {
     this.#graph = graph;
     const open = graph.inputs.filter((input) => !input.initializer && !constants.has(input));
     for (const node of graph.nodes) {
-      if (random.test(node.opType)) open.push(...node.outputs.flatMap((output) => output ?? []));
+      if (drawingOperators.has(node.opType)) open.push(...node.outputs.flatMap((output) => output ?? []));
     }
     for (let value = open.pop(); value; value = open.pop()) {
       if (this.#data.has(value)) continue;

@@ -4,6 +4,7 @@ import { descendantsOf } from "../graph/reach.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { fedInputs } from "./dimensions.ts";
+import { drawingOperators } from "./drawing-operators.ts";
 import { constantOf, constantTensor } from "./probe-model.ts";
 
 /** A parameter found behind an operand. */
@@ -78,7 +79,7 @@ export function traceComputed(operand: Value): Traced | undefined {
 /** Values that differ between runs: everything computed from data or from random numbers. */
 export function dependingOnData(graph: Graph): ReadonlySet<Value> {
   const sources = fedInputs(graph).filter((input) => !isParameterInput(graph, input));
-  const random = graph.nodes.filter(({ op }) => /^(Random|Bernoulli|Multinomial)/.test(op));
+  const random = graph.nodes.filter(({ op }) => drawingOperators.has(op));
   return descendantsOf([
     ...sources,
     ...random.flatMap(({ outputs }) => outputs.flatMap((output) => output ?? [])),

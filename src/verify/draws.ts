@@ -1,14 +1,9 @@
+import { drawingOperators } from "../analysis/drawing-operators.ts";
 import { listed } from "../errors.ts";
 import { bodiesOf } from "../graph/bodies.ts";
 import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
-
-/** Operators that draw random numbers and take a seed. */
-const drawing: ReadonlySet<string> = new Set([
-  ...["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
-  ...["Multinomial", "Bernoulli"],
-]);
 
 /** A model that gives the same numbers in every run, and a description of the changes that this took. */
 export interface WithoutDraws {
@@ -47,7 +42,7 @@ const isDropout = ({ opType, domain, input }: onnx.NodeProto.$Properties): boole
   opType === "Dropout" && !domain && !!input?.[2];
 
 const isUnseeded = ({ opType, domain, attribute }: onnx.NodeProto.$Properties): boolean =>
-  !domain && drawing.has(opType ?? "") && !attribute?.some(({ name }) => name === "seed");
+  !domain && drawingOperators.has(opType ?? "") && !attribute?.some(({ name }) => name === "seed");
 
 /** All nodes of a model: those of its graph, its functions, and the bodies in them. */
 function nodesOf(proto: onnx.ModelProto.$Properties): onnx.NodeProto.$Properties[] {

@@ -1,3 +1,4 @@
+import { drawingOperators } from "../../analysis/drawing-operators.ts";
 import { isShared, type NarrowCut, narrowCuts } from "../../analysis/narrow-cuts.ts";
 import { UsageError } from "../../errors.ts";
 import type { Emit } from "../../graph/emit.ts";
@@ -9,9 +10,6 @@ import { isFloat } from "../../onnx/data-types.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 import { chooseSegments } from "./choose-segments.ts";
 import { bytesOf, dependents, late } from "./late.ts";
-
-/** Operators whose second run gives other numbers. */
-const random = /^(Random|Bernoulli$|Multinomial$)/;
 
 /**
  * Keeps only the outputs of segments of the forward pass and computes the rest again, segment by segment, when the gradient
@@ -95,7 +93,10 @@ class Checkpoints {
     const known = (node: Node) => node.outputs.every((value) => !value || (value.type && value.shape));
     this.#flowing = new Set(
       order.flatMap((node) =>
-        this.#backward.has(node) || node.captures.length > 0 || random.test(node.opType) || !known(node)
+        this.#backward.has(node) ||
+        node.captures.length > 0 ||
+        drawingOperators.has(node.opType) ||
+        !known(node)
           ? []
           : node.outputs.flatMap((value) =>
               value && this.#data.has(value) && variable.has(value) ? [value] : [],
