@@ -3,7 +3,7 @@ import type { Typed } from "../graph/emit-base.ts";
 import { aboveOne, count, type NumberRange, positive, properShare } from "../numbers.ts";
 import { withOwnNames } from "./chain.ts";
 import type { GradientTransformation, ParameterSpec, SlotSpec } from "./transformation.ts";
-import { lazy, Update } from "./update.ts";
+import { inType, lazy, Update } from "./update.ts";
 
 /** Options of dynamic loss scaling, under the names and with the defaults of torch.amp.GradScaler. */
 export const lossScaleDefaults = {
@@ -160,7 +160,3 @@ function allFinite(g: Emit, tensors: readonly Typed[]): Typed {
 /** The running statistics of a forward pass that overflowed are not kept: they would never be finite again. */
 export const keepFinite = (g: Emit, next: Typed, before: Typed): Typed =>
   g.where(allFinite(g, [next]), next, before);
-
-/** A scalar in the type of a parameter, cast once. */
-const inType = (g: Emit, scalar: Typed, type: Typed["type"]): Typed =>
-  scalar.type === type ? scalar : g.once(`${scalar.name} as ${type}`, () => g.cast(scalar, type));

@@ -9,7 +9,7 @@ import type { ParameterSpec, SlotSpec } from "./transformation.ts";
 import { biasCorrection } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { addDecayedWeights } from "./transformations/weight-decay.ts";
-import { lazy, Update } from "./update.ts";
+import { inType, lazy, Update } from "./update.ts";
 
 const defaults = {
   /** Share of the past in m once the momentum has grown to it. */
@@ -99,8 +99,7 @@ export const scaleByNadam = defineTransformation(
             const v = g.add(g.mul(slotAt(state, 2 * i + 1), beta2), g.mul(g.mul(slope, 1 - beta2), slope));
             const spec = parameters[i] as ParameterSpec;
             const own = sharesOf(spec.idle ?? 0);
-            const scalar = (value: Typed) =>
-              value.type === type ? value : g.once(`${value.name} as ${type}`, () => g.cast(value, type));
+            const scalar = (value: Typed) => inType(g, value, type);
             const correction = biasCorrection(g, beta2, step(spec));
             const root = g.add(g.sqrt(g.div(v, correction)), epsilon);
             const ahead = g.add(g.mul(slope, scalar(own.ofGradient())), g.mul(m, scalar(own.ofMean())));

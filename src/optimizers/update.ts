@@ -100,6 +100,10 @@ export class Update {
   }
 }
 
+/** A scalar in the type of a parameter, cast once. */
+export const inType = (g: Emit, scalar: Typed, type: Typed["type"]): Typed =>
+  scalar.type === type ? scalar : g.once(`${scalar.name} as ${type}`, () => g.cast(scalar, type));
+
 /** The product of two scalars, emitted once. */
 const product = (g: Emit, a: Typed, b: Typed): Typed =>
   g.once(`product ${a.name} ${b.name}`, () => g.mul(a, b));

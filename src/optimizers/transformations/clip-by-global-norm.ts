@@ -3,7 +3,7 @@ import type { Typed } from "../../graph/emit-base.ts";
 import { positive } from "../../numbers.ts";
 import { defineTransformation } from "../define.ts";
 import { alike } from "../each-parameter.ts";
-import { lazy } from "../update.ts";
+import { inType, lazy } from "../update.ts";
 
 /** Added to the norm, as PyTorch does. */
 const epsilon = 1e-6;
@@ -71,7 +71,3 @@ function sum(g: Emit, terms: readonly Typed[]): Typed {
   const type = a.type === "double" ? a.type : b.type;
   return g.add(g.cast(a, type), g.cast(b, type));
 }
-
-/** A scalar in the type of a parameter, cast once. */
-const inType = (g: Emit, scalar: Typed, type: Typed["type"]): Typed =>
-  scalar.type === type ? scalar : g.once(`${scalar.name} as ${type}`, () => g.cast(scalar, type));
