@@ -1,18 +1,9 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { definePenalty } from "../define.ts";
-import type { Matrix } from "../plain-layer.ts";
+import { excessSquares, transposed } from "../plain-math.ts";
 import { scaled, scaledBy } from "../scaled.ts";
-import {
-  hasProduct,
-  matricesOf,
-  plainAdapter,
-  product,
-  sumOfSquares,
-  times,
-  total,
-  transposed,
-} from "./parts.ts";
+import { hasProduct, matricesOf, plainAdapter, sumOfSquares } from "./parts.ts";
 
 /**
  * Pushes the vectors of an adapter to length 1 and right angles, among those that it reads (the rows of A) and among those that
@@ -51,11 +42,10 @@ export const adalora = definePenalty({
   },
   reference: (layer) => {
     const { down, up } = plainAdapter(layer);
-    const ofDown = excessOf(product(down, transposed(down)));
-    const ofUp = excessOf(product(transposed(up), up));
+    const [ofDown, ofUp] = [excessSquares(down), excessSquares(transposed(up))];
     return {
-      value: total(ofDown, (x) => x * x) + total(ofUp, (x) => x * x),
-      gradient: { weights: times(4, product(ofDown, down)), up: times(4, product(up, ofUp)) },
+      value: ofDown.value + ofUp.value,
+      gradient: { weights: ofDown.gradient, up: transposed(ofUp.gradient) },
     };
   },
 });
@@ -65,5 +55,3 @@ const excess = (g: Emit, gram: Typed): Typed =>
 
 const pull = (g: Emit, x: Typed, factor: Typed | undefined): Typed =>
   factor ? scaledBy(g, scaled(g, x, 4), factor) : scaled(g, x, 4);
-
-const excessOf = (gram: Matrix): number[][] => gram.map((row, i) => row.map((x, j) => (i === j ? x - 1 : x)));

@@ -1,15 +1,7 @@
 import { definePenalty } from "../define.ts";
+import { product, transposed } from "../plain-math.ts";
 import { scaled, scaledBy } from "../scaled.ts";
-import {
-  frozenMatrix,
-  isComparable,
-  matricesOf,
-  plainAdapter,
-  product,
-  sumOfSquares,
-  total,
-  transposed,
-} from "./parts.ts";
+import { frozenMatrix, isComparable, matricesOf, plainAdapter, sumOfSquares, total } from "./parts.ts";
 
 /**
  * Keeps what an adapter reads away from what earlier adapters read, so that tasks which are learned one after the other do not

@@ -1,16 +1,7 @@
 import { definePenalty, notWhole } from "../define.ts";
+import { product, transposed } from "../plain-math.ts";
 import { scaled, scaledBy } from "../scaled.ts";
-import {
-  frozenMatrix,
-  isComparable,
-  matricesOf,
-  plainAdapter,
-  plus,
-  product,
-  times,
-  total,
-  transposed,
-} from "./parts.ts";
+import { frozenMatrix, isComparable, matricesOf, plainAdapter, plus, times, total } from "./parts.ts";
 
 /**
  * Keeps an adapter out of the strongest directions of the frozen weight, in which its knowledge lies.

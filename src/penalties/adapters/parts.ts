@@ -88,15 +88,6 @@ export function plainAdapter({ adapter }: PlainLayer): PlainAdapter {
   throw new SorthError("the layer has no adapter");
 }
 
-/** a·b. */
-export const product = (a: Matrix, b: Matrix): number[][] =>
-  a.map((row) =>
-    (b[0] ?? []).map((_, j) => row.reduce((sum, number, i) => sum + number * (b[i]?.[j] ?? 0), 0)),
-  );
-
-/** aᵀ. */
-export const transposed = (a: Matrix): number[][] => (a[0] ?? []).map((_, j) => a.map((row) => row[j] ?? 0));
-
 /** The elements of a matrix times a number. */
 export const times = (factor: number, a: Matrix): number[][] => a.map((row) => row.map((x) => factor * x));
 
