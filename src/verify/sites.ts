@@ -1,3 +1,4 @@
+import { numbersOf } from "../analysis/number-signs.ts";
 import { constantOf, constantTensor } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -21,7 +22,7 @@ import {
 } from "../penalties/plain-layer.ts";
 import { transposed } from "../penalties/plain-math.ts";
 import { resolvePlans } from "../penalties/plan.ts";
-import { byUnit, numbersOf } from "./units.ts";
+import { byUnit } from "./units.ts";
 
 /** A site of an injected model, the value that holds its scalar, and the penalties in that scalar. */
 export interface InjectedSite {

@@ -1,4 +1,3 @@
-import type { Tensor } from "../onnx/tensor.ts";
 import type { Matrix, UnitPlaces } from "../penalties/plain-layer.ts";
 
 /** A tensor's numbers, one row per unit. */
@@ -17,10 +16,4 @@ export function inPlaces({ length, at }: UnitPlaces, matrix: Matrix): number[] {
     for (let i = 0; i < length; i++) numbers[at(unit, i)] = row[i] as number;
   });
   return numbers;
-}
-
-/** A tensor's numbers in float64; float32 and float64 are not copied. */
-export function numbersOf(tensor: Tensor): ArrayLike<number> {
-  const { data } = tensor;
-  return data instanceof Float32Array || data instanceof Float64Array ? data : tensor.numbers();
 }
