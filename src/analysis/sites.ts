@@ -38,6 +38,7 @@ interface Layer {
  * @param leastRows - rows of responses that a layer must have (default 1; angles between responses need 2)
  * @param openResponses - include layers whose response has no known shape; their rows are NaN (for callers that use only weights)
  * @param singleUnits - include layers of one unit, and depthwise convolutions (for callers that compare no units)
+ * @param parameters - what is trained, which tells the weight from a constant that it is multiplied with
  * @param inBodies - include layers inside bodies, of which only the weight can be read (`Site.body` says why)
  *
  * @example
@@ -60,7 +61,8 @@ export function findSites(
       if (reason) skip(reason);
       return;
     }
-    const layer = layerOf(graph, node, node.opType as SiteOp, (operand) => traced(graph, operand, data));
+    const trace = (operand: Value) => traced(graph, operand, data);
+    const layer = layerOf(graph, node, node.opType as SiteOp, trace, options.parameters);
     if (inBody?.turned) skip(computedInBody(inBody));
     else if (typeof layer === "string") {
       // Products of two activations are listed in the graph itself, where one can see that they are meant.
@@ -89,6 +91,7 @@ interface SiteOptions {
   readonly openResponses?: boolean;
   readonly singleUnits?: boolean;
   readonly inBodies?: boolean;
+  readonly parameters?: ReadonlySet<Value>;
 }
 
 function siteOf(node: Node, layer: Layer, inBody?: BodyNode): Site {
@@ -145,6 +148,7 @@ function layerOf(
   node: Node,
   op: SiteOp,
   trace: (operand: Value) => Traced | undefined,
+  parameters: ReadonlySet<Value> | undefined,
 ): Layer | string {
   const [a, b] = node.inputs;
   const output = node.outputs[0];
@@ -155,8 +159,12 @@ function layerOf(
       ? convolution(graph, node, op, weight, b, output)
       : "its weight is computed, and no parameter of its size is what it is computed from";
   }
-  const right = trace(b);
-  const left = trace(a);
+  const both = [trace(a), trace(b)];
+  // Of two constants (an initial state times a weight), the one that is trained is the weight.
+  const [left, right] =
+    both[0] && both[1] && parameters
+      ? both.map((one) => (one && parameters.has(one.parameter) ? one : undefined))
+      : both;
   if (!left && !right) return noParameter;
   if (left && right) return "both operands are parameters";
   const weight = (right ?? left) as Traced;

@@ -155,7 +155,7 @@ export async function prepare(
   const taught = await teacher?.join(graph, model, joining);
   const { batch } = await inferShapes(graph, probe, options);
   embeddings?.split(graph, emit, options);
-  const { sites, skipped } = await sitesToTrain(graph, own, penalties.plans);
+  const { sites, skipped } = await sitesToTrain(graph, own, penalties.plans, new Set(parameters));
   // Folding drops what no output needs.
   const needed = [...losses.lossModels.values(), ...(taught?.values.values() ?? [])];
   graph.outputs.push(...needed);
@@ -197,8 +197,9 @@ async function sitesToTrain(
   graph: Graph,
   own: ReadonlySet<Node>,
   plans: readonly ResolvedPlan[],
+  parameters: ReadonlySet<Value>,
 ): Promise<ReturnType<typeof findSites>> {
-  const all = findSites(graph, { inBodies: true });
+  const all = findSites(graph, { inBodies: true, parameters });
   const foreign = new Set(graph.nodes.filter((node) => !own.has(node)).map(({ label }) => label));
   const found = {
     sites: all.sites.filter(({ node, body }) => own.has(body?.holder ?? node)),

@@ -43,8 +43,16 @@ function recurrent(length: number | string): Model {
   const b = new DoubleBuilder();
   const x = b.input("x", ["batch", length, 3], "double");
   for (const name of ["W", "U"]) b.weight(name, [3, 3]);
-  const trips = b.op("Gather", [b.op("Shape", [x], "shape"), b.int64("one", 1)], "trips");
-  const first = b.op("Gather", [x, b.int64("zero", 0)], "first", { axis: 1 });
+  const shape = b.op("Shape", [x], "shape");
+  const [none, one] = [b.int64("zero", [0]), b.int64("one", [1])];
+  const trips = b.op("Squeeze", [b.op("Slice", [shape, one, b.int64("two", [2])], "second")], "trips");
+  const rows = b.op("Concat", [b.op("Slice", [shape, none, one], "rows"), b.int64("width", [3])], "size", {
+    axis: 0,
+  });
+  // A constant times U: train must not take it for a second weight.
+  const first = b.op("ConstantOfShape", [rows], "first", {
+    value: Tensor.of("", "double", [1], Float64Array.of(0.5)),
+  });
   const h = b.op("Loop", [trips, b.bool("yes", true), first], "h", {
     body: body((l) => {
       const [trip, going] = loopInputs(l);
@@ -106,7 +114,7 @@ describe("layers inside bodies", () => {
     const plain = await injected(model, { penalties: [som()] });
     expect(sitesOf(plain)).toEqual(listed.map(({ name }) => name));
     const x = doubles("x", [4, 2, 3]);
-    const whole = await injected(model, { penalties: [som({ lambda1: 1 })], loss: "loss" });
+    const whole = await injected(model, { penalties: [som({ lambda1: 1, gamma: 1 })], loss: "loss" });
     expect(await checkGradients(whole, { x }, { batch: 4 })).toEqual(["W", "U", "V"]);
     const { layers } = await responseAngles(model, { x });
     expect(layers.map(({ name }) => name)).toEqual(listed.map(({ name }) => name));
