@@ -63,6 +63,11 @@ export interface PenaltyReference {
    * The gradient is the derivative of this function.
    */
   readonly held?: (layer: PlainLayer) => number;
+  /**
+   * How far the value moves with the rounding errors that arise inside the penalty and that rounding its inputs does not show:
+   * behind a saturated tanh, a cosine near 0 is a sum of numbers near 1 that cancel, whatever the last bits of the responses.
+   */
+  readonly resolution?: number;
 }
 
 /** Y with one row per unit: `[unit][row]`. */

@@ -7,6 +7,7 @@ import type { Matrix, PenaltyReference, PlainLayer } from "./plain-layer.ts";
 export interface ValueAndGradient {
   readonly value: number;
   readonly gradient: Matrix;
+  readonly resolution?: number;
 }
 
 /** A value whose gradient is computed when it is first asked for. */
@@ -73,9 +74,10 @@ export function byGroups(
 ): ValueAndGradient {
   const size = vectors.length / groups;
   const parts = Array.from({ length: groups }, (_, i) => of(vectors.slice(i * size, (i + 1) * size)));
-  return withGradient(sum(parts.map(({ value }) => value)) / groups, () =>
+  const whole = withGradient(sum(parts.map(({ value }) => value)) / groups, () =>
     parts.flatMap(({ gradient }) => mapped(gradient, (slope) => slope / groups)),
   );
+  return Object.assign(whole, { resolution: sum(parts.map(({ resolution = 0 }) => resolution)) / groups });
 }
 
 /** A penalty on weights: the mean over groups of `of`, applied to each group's vectors, one row per unit. */

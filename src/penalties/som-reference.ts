@@ -23,6 +23,9 @@ import {
   weightNormalization,
 } from "./som-options.ts";
 
+/** What float32 adds to a cosine of two vectors of numbers near 1: the roundings of tanh, of its products and of their sum. */
+const cosineError = 2 ** -22;
+
 /**
  * SOM and its gradient in float64, directly from the formula: the cosine of the normalised responses of every pair of units,
  * with the gradient through the normalisation. The graphs never normalise T and this function does, so that they share no
@@ -43,7 +46,11 @@ function ofDirections({ weights, groups }: PlainLayer, options: SomOptions): Pen
   );
   const responses = product(weights, transposed(x));
   const whole = byGroups(responses, groups, (rows) => ofResponses(rows, options));
-  return withGradient(whole.value, () => ({ weights: product(whole.gradient, x) }));
+  const { value, resolution = 0 } = whole;
+  return Object.assign(
+    withGradient(value, () => ({ weights: product(whole.gradient, x) })),
+    { resolution },
+  );
 }
 
 /** The layer's own responses, prepared by the options. */
@@ -68,6 +75,7 @@ function ofBatch(layer: PlainLayer, options: SomOptions): PenaltyReference {
     });
     return { responses: transposed(toUnits), ...(bias && { bias: slopes.map((unit) => -sum(unit)) }) };
   });
+  Object.assign(reference, { resolution: whole.resolution ?? 0 });
   if (options.scale === "none") return reference;
   return Object.assign(reference, {
     held: (other: PlainLayer) => of(preparedUnits(other, options, scales).units).value,
@@ -114,7 +122,8 @@ function ofResponses(responses: Matrix, options: SomOptions): ValueAndGradient {
   const pairs = reduction === "mean" ? responses.length * (responses.length - 1) : 1;
   const sums = pairSums(directions);
   const mean = sums.sum / pairs;
-  return withGradient(lambda1 * mean ** 2 + (lambda2 * sums.squares) / pairs, () => {
+  const value = lambda1 * mean ** 2 + (lambda2 * sums.squares) / pairs;
+  const whole = withGradient(value, () => {
     const slopes = sums.gradient((2 * lambda1 * mean) / pairs, lambda2 / pairs);
     return activations.map((unit, i) =>
       throughNorm(slopes[i] ?? [], directions[i] ?? [], norms[i] ?? 0).map(
@@ -122,6 +131,12 @@ function ofResponses(responses: Matrix, options: SomOptions): ValueAndGradient {
       ),
     );
   });
+  // Every cosine off by δ: the squared mean by 2·|mean|·δ + δ², each square by 2·|ϑ|·δ + δ², with Σ|ϑ| ≤ √(n·Σϑ²).
+  const share = (responses.length * (responses.length - 1)) / pairs;
+  const ofMean = share * cosineError;
+  const ofSquares = 2 * Math.sqrt((share * sums.squares) / pairs) * cosineError + share * cosineError ** 2;
+  const resolution = lambda1 * (2 * Math.abs(mean) + ofMean) * ofMean + lambda2 * ofSquares;
+  return Object.assign(whole, { resolution });
 }
 
 /** λ1·(mean ϑ)² + λ2·mean ϑ² of the exact angles between weights, with ϑ = (2/π)·arcsine of the cosine. */

@@ -22,7 +22,7 @@ const roundings = 8;
 export interface Tolerance {
   /** Share of the reference's value; grows with the square root of the number of terms that are added in sequence. */
   readonly relative: number;
-  /** Change of the value when the inputs are rounded to float32; large if terms cancel. Computed when called. */
+  /** Change of the value when the inputs are rounded to float32, and what rounds inside; large if terms cancel. Computed when called. */
   readonly rounding: () => number;
 }
 
@@ -40,7 +40,7 @@ const withoutRounding = (value: number, relative: number): number => Math.abs(va
 
 /**
  * Rounding errors that a correct float32 graph may show: 10⁻⁵ + 4·2⁻²⁴·√n of the value for sums of n terms (errors of single
- * additions are independent), plus eight times the change that rounding the input causes.
+ * additions are independent), plus eight times the change that rounding the input causes, plus the penalty's own resolution.
  */
 export function toleranceOf(
   injected: InjectedSite,
@@ -67,7 +67,8 @@ export function toleranceOf(
         bias: numbers.bias,
       }),
     );
-    return typeof other === "string" ? 0 : roundings * Math.abs(other.value - value);
+    if (typeof other === "string") return 0;
+    return roundings * Math.abs(other.value - value) + (other.resolution ?? 0);
   };
   return {
     relative: (injected.site.response.type === "float16" ? halfBase : base) + 4 * roundoff * Math.sqrt(terms),

@@ -23,6 +23,11 @@ export function reference({ penalties }: InjectedSite, layer: PlainLayer): Penal
     const bias = combined((gradient) => gradient.bias && [gradient.bias])?.[0];
     return { ...(responses && { responses }), ...(weights && { weights }), ...(bias && { bias }) };
   });
+  const resolution = parts.reduce(
+    (sum, { factor, result }) => sum + Math.abs(factor) * (result.resolution ?? 0),
+    0,
+  );
+  Object.assign(whole, { resolution });
   if (!parts.some(({ result }) => result.held)) return whole;
   return Object.assign(whole, {
     held: (other: PlainLayer) =>

@@ -123,6 +123,20 @@ describe("what a sound injection is never told to fail for", () => {
     expect(named(checks, "gradient of dense")?.detail).toContain("too steep to integrate along");
   });
 
+  test.each([
+    ["som", 2],
+    ["som", 18],
+    ["som:center=true", 17],
+    ["som:reduction=sum,lambda1=2", 21],
+  ])("%s of two classes whose cosine is near 0 behind a saturated tanh (head %i)", async (penalty, seed) => {
+    const model = modelFrom(
+      [8],
+      [{ opType: "MatMul", name: "head", input: ["x", `w${seed}`], output: ["y"] }],
+      [weight(`w${seed}`, [8, 2], 0.7)],
+    );
+    expect(failed(await checked(model, penalty))).toEqual([]);
+  });
+
   test("Dropout in training form, in a body too, and other draws", async () => {
     const model = modelFrom(
       [6],

@@ -22,7 +22,8 @@ export const lorth = definePenalty({
   name: "lorth",
   summary: "orthogonal as a convolution, 0 where it is, whatever the shape",
   formula: "‖Conv(K, K, padding P, stride S) − I₀‖² − max(0, M − C·Sⁿ)",
-  source: "Achour, Malgouyres, Mamalet 2022 (arXiv 2108.05623), def. 2; deel-lip's LorthRegularizer, λ = 1",
+  source:
+    "Achour, Malgouyres, Mamalet 2022 (arXiv 2108.05623), def. 2; deel-lip's LorthRegularizer, λ = 1. P and dilations as for ocnn; of a matrix, the smaller of ‖WWᵀ − I‖² and ‖WᵀW − I‖²",
   defaults: {},
   on: "weights",
   weight: 1,

@@ -33,7 +33,7 @@ export const mhe = definePenalty<MheOptions>({
   summary: "directions of weight vectors repel each other (minimum hyperspherical energy)",
   formula: "mean f(2 − 2cᵢⱼ), i≠j; f(z) = −log z, z^−½ or z^−1 for s = 0, 1, 2",
   source:
-    "Liu et al. 2018 (arXiv 1805.09298), as in its code (wy1iu/MHE), which for s = 0 is twice the paper's; weight 1, 10 for the last layer. Squared distances below 1e-4 count as 1e-4",
+    "Liu et al. 2018 (arXiv 1805.09298), as in its code (wy1iu/MHE), which for s = 0 is twice the paper's; weight 1, 10 for the last layer. Squared norms get 1e-4 more, and squared distances below 1e-4 count as 1e-4",
   defaults: { s: 0, half: false },
   about: { s: "power of the distance: 0 (logarithm), 1 or 2", half: "negatives repel too (half-space)" },
   on: "weights",

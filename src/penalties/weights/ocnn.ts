@@ -30,7 +30,7 @@ export const ocnn = definePenalty<OcnnOptions>({
   summary: "orthogonal as a convolution: kernels at all shifts at which they overlap",
   formula: "‖Conv(K, K, padding P, stride S) − I₀‖², P = ⌊(k − 1)/S⌋·S",
   source:
-    "Wang, Chen, Chakraborty, Yu 2020 (arXiv 1911.12207), eq. (10), weight 0.1; its code takes the norm without square (norm=frobenius) and pads by 1, which at stride 2 shifts the identity",
+    "Wang, Chen, Chakraborty, Yu 2020 (arXiv 1911.12207), eq. (10), weight 0.1; its code takes the norm without square (norm=frobenius) and pads by 1, which at stride 2 shifts the identity. With dilation D, S/gcd(S, D) in place of S: these taps overlap",
   defaults: { norm: "squared" },
   choices: { norm: ["squared", "frobenius"] },
   about: { norm: "squared as in the paper, or frobenius, its root, as in the published code" },
