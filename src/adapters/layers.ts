@@ -1,3 +1,4 @@
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -23,7 +24,11 @@ import { type DescribedLayer, type FoundLayer, type RefusedLayer, readingOf } fr
 export function findLayers(graph: Graph): { layers: FoundLayer[]; refused: RefusedLayer[] } {
   const layers: DescribedLayer[] = [];
   const refused: RefusedLayer[] = [];
-  const { sites, skipped } = findSites(graph, { openResponses: true, singleUnits: true });
+  const { sites, skipped } = findSites(graph, {
+    openResponses: true,
+    singleUnits: true,
+    hidden: hiddenLayers(graph),
+  });
   const shown = new Set(graph.nodes.map(({ label }) => label));
   refused.push(
     ...skipped.map(({ name, reason }) => ({

@@ -3,19 +3,15 @@ import { bodyOf, graphOfBody } from "../graph/body-graph.ts";
 import type { Graph } from "../graph/graph.ts";
 import { Node, Value } from "../graph/node.ts";
 import type { onnx } from "../onnx/schema.js";
-import type { SiteOp, SkippedSite } from "./site-types.ts";
+import { otherLayerOps } from "./other-layers.ts";
+import type { BodyNode, HiddenLayers, SiteOp, SkippedSite } from "./site-types.ts";
+import { siteOps } from "./sites.ts";
 import { passing } from "./trace-parameter.ts";
 
-/** A node inside a body of If, Loop or Scan. */
-export interface BodyNode {
-  /** A copy that reads the graph's own values where the body captures them; it belongs to no graph. */
-  readonly node: Node;
-  /** The graph's node that holds the body, or a body in the body. */
-  readonly holder: Node;
-  /** Whether it lies in a branch of an If alone, not in a body that runs several times. */
-  readonly once: boolean;
-  /** Whether one of its operands is computed from constants inside the body. */
-  readonly turned: boolean;
+/** The layers that the main graph does not show: those in bodies, and those in functions that are left as calls. */
+export function hiddenLayers(graph: Graph): HiddenLayers {
+  const ops = new Set([...siteOps, ...otherLayerOps]);
+  return { inBodies: nodesInBodies(graph, ops), inFunctions: layersInFunctions(graph, ops) };
 }
 
 /** The nodes of the given operators in the bodies of a graph, and in bodies inside them. */
@@ -46,7 +42,7 @@ function inBodiesOf(
     return inner.nodes.flatMap((one) => {
       const turned = one.inputs.slice(0, 2).some((value) => value?.producer && leadsToConstant(value));
       return [
-        ...(ops.has(one.op) ? [{ node: copy(one), holder, once: own.once, turned }] : []),
+        ...(ops.has(one.op) ? [{ node: copy(one), holder, ...reasons(holder, own.once, turned) }] : []),
         ...inBodiesOf(one, holder, own, find),
       ];
     });
@@ -67,21 +63,30 @@ function leadsToConstant(value: Value): boolean {
   return passing.has(producer.op) && !!source && leadsToConstant(source);
 }
 
-/** Why nothing outside of a body can read the responses of a layer in it. */
-export function reasonInBody({ holder, once }: BodyNode): string {
-  const { op, label, obstacle } = holder;
-  const where = `it lies in a body of the ${op} "${label}"`;
-  if (once)
-    return `${where}, whose condition data decides: its responses are there only in runs that take that branch, and penalties on weights take it (so, som:rows=random, som:angles=weights)`;
-  return `${where}, inside of which its responses stay${obstacle ? ` (${obstacle})` : ""}: penalties on weights take it (so, som:rows=random, som:angles=weights), and train penalises its responses where the number of trips follows from --batch and --dim`;
+/**
+ * Why nothing outside of a body can read the responses of a layer in it, and why its weight cannot be read either, if so.
+ * @param once - whether it lies in a branch of an If alone, not in a body that runs several times
+ * @param turned - whether its weight is computed from constants inside the body
+ */
+function reasons(
+  { op, label, obstacle }: Node,
+  once: boolean,
+  turned: boolean,
+): Pick<BodyNode, "reason" | "refused"> {
+  const body = `a body of the ${op} "${label}"`;
+  const weights = "penalties on weights take it (so, som:rows=random, som:angles=weights)";
+  return {
+    reason: once
+      ? `it lies in ${body}, whose condition data decides: its responses are there only in runs that take that branch, and ${weights}`
+      : `it lies in ${body}, inside of which its responses stay${obstacle ? ` (${obstacle})` : ""}: ${weights}, and train penalises its responses where the number of trips follows from --batch and --dim`,
+    ...(turned && {
+      refused: `its weight is transposed or converted inside ${body}: store it as the layer reads it (torch.onnx.export: do_constant_folding=True)`,
+    }),
+  };
 }
 
-/** Why a layer in a body takes no penalty whose weight is computed there. */
-export const computedInBody = ({ holder: { op, label } }: BodyNode): string =>
-  `its weight is transposed or converted inside a body of the ${op} "${label}": store it as the layer reads it (torch.onnx.export: do_constant_folding=True)`;
-
 /** The layers inside the model's functions that are left as calls. */
-export function layersInFunctions(graph: Graph, ops: ReadonlySet<string>): SkippedSite[] {
+function layersInFunctions(graph: Graph, ops: ReadonlySet<string>): SkippedSite[] {
   return graph.nodes.flatMap((node) => {
     const called = graph.functions.find(
       ({ name, domain }) => name === node.opType && (domain ?? "") === node.domain,

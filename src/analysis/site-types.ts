@@ -36,7 +36,7 @@ export interface Site {
   /** Whether the weight is behind DequantizeLinear: such a site takes an injected penalty but cannot be trained. */
   readonly quantized: boolean;
   /** For a layer inside a body: the graph's node that holds the body, and why its responses cannot be read. Its `node` is in no graph. */
-  readonly body?: { readonly holder: Node; readonly reason: string };
+  readonly body?: BodyNode;
   /** The adapter whose A the layer is; penalties on adapters read it. */
   readonly adapter?: AdapterParts;
 }
@@ -57,4 +57,22 @@ export interface SkippedSite {
   /** Its operator: `LSTM`, `com.microsoft.FusedConv`. */
   readonly op: string;
   readonly reason: string;
+}
+
+/** A node inside a body of If, Loop or Scan. */
+export interface BodyNode {
+  /** A copy that reads the graph's own values where the body captures them; it belongs to no graph. */
+  readonly node: Node;
+  /** The graph's node that holds the body, or a body in the body. */
+  readonly holder: Node;
+  /** Why its results cannot be read. */
+  readonly reason: string;
+  /** Why its weight cannot be read either, if so. */
+  readonly refused?: string;
+}
+
+/** Layers that the main graph does not show (`hiddenLayers`). */
+export interface HiddenLayers {
+  readonly inBodies: readonly BodyNode[];
+  readonly inFunctions: readonly SkippedSite[];
 }

@@ -5,16 +5,9 @@ import { dimAt, isGroupCount } from "../graph/shapes.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { injectedNodes, originalPrefix } from "./block-nodes.ts";
-import {
-  type BodyNode,
-  computedInBody,
-  layersInFunctions,
-  nodesInBodies,
-  reasonInBody,
-} from "./hidden-sites.ts";
 import { namesOfLayer } from "./known-names.ts";
-import { otherLayerOps, reasonOfOtherLayer } from "./other-layers.ts";
-import type { Site, SiteOp, SkippedSite } from "./site-types.ts";
+import { reasonOfOtherLayer } from "./other-layers.ts";
+import type { BodyNode, HiddenLayers, Site, SiteOp, SkippedSite } from "./site-types.ts";
 import { dependingOnData, type Traced, traceComputed, traceParameter } from "./trace-parameter.ts";
 
 /** Operators that can be sites. */
@@ -34,12 +27,13 @@ interface Layer {
 
 /**
  * Finds the layers of an inferred graph (DESIGN §2): every Gemm, Conv, ConvTranspose and MatMul with a parameter as one
- * operand. Layers that take no penalty, and those inside bodies and functions, are returned with the reason.
+ * operand. Layers that take no penalty are returned with the reason.
  * @param leastRows - rows of responses that a layer must have (default 1; angles between responses need 2)
  * @param openResponses - include layers whose response has no known shape; their rows are NaN (for callers that use only weights)
  * @param singleUnits - include layers of one unit, and depthwise convolutions (for callers that compare no units)
  * @param parameters - what is trained, which tells the weight from a constant that it is multiplied with
- * @param inBodies - include layers inside bodies, of which only the weight can be read (`Site.body` says why)
+ * @param hidden - layers inside bodies and functions, which are returned with the reason too
+ * @param inBodies - include those inside bodies, of which only the weight can be read (`Site.body` says why)
  *
  * @example
  * await inferShapes(graph, nodeProbe);
@@ -63,14 +57,14 @@ export function findSites(
     }
     const trace = (operand: Value) => traced(graph, operand, data);
     const layer = layerOf(graph, node, node.opType as SiteOp, trace, options.parameters);
-    if (inBody?.turned) skip(computedInBody(inBody));
+    if (inBody?.refused) skip(inBody.refused);
     else if (typeof layer === "string") {
       // Products of two activations are listed in the graph itself, where one can see that they are meant.
       if (!inBody || layer !== noParameter) skip(layer);
     } else if (!live.has(inBody?.holder ?? node)) skip(behindNoOutput);
     else if (inBody) {
       const reason = reasonToSkip(layer, { ...options, openResponses: true });
-      if (reason ?? !options.inBodies) skip(reason ?? reasonInBody(inBody));
+      if (reason ?? !options.inBodies) skip(reason ?? inBody.reason);
       else sites.push(siteOf(node, layer, inBody));
     } else {
       const reason = reasonToSkip(layer, options);
@@ -79,9 +73,9 @@ export function findSites(
     }
   };
   for (const node of graph.nodes) if (!block.has(node)) take(node);
-  const ops = new Set([...siteOps, ...otherLayerOps]);
-  for (const inBody of nodesInBodies(graph, ops)) if (!block.has(inBody.holder)) take(inBody.node, inBody);
-  skipped.push(...layersInFunctions(graph, ops));
+  const { inBodies = [], inFunctions = [] } = options.hidden ?? {};
+  for (const inBody of inBodies) if (!block.has(inBody.holder)) take(inBody.node, inBody);
+  skipped.push(...inFunctions);
   return { sites, skipped };
 }
 
@@ -90,6 +84,7 @@ interface SiteOptions {
   readonly leastRows?: number;
   readonly openResponses?: boolean;
   readonly singleUnits?: boolean;
+  readonly hidden?: HiddenLayers | undefined;
   readonly inBodies?: boolean;
   readonly parameters?: ReadonlySet<Value>;
 }
@@ -105,7 +100,7 @@ function siteOf(node: Node, layer: Layer, inBody?: BodyNode): Site {
     rowsFixed: response.shapeFixed,
     freeAxes: response.freeAxes ?? [...(response.shape ?? []).keys()],
     quantized: weight.quantized,
-    ...(inBody && { body: { holder: inBody.holder, reason: reasonInBody(inBody) } }),
+    ...(inBody && { body: inBody }),
   };
 }
 

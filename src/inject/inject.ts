@@ -2,6 +2,7 @@ import Long from "long";
 import { gradientOutput, isInjected } from "../analysis/block-nodes.ts";
 import { withEmptyCache } from "../analysis/cache-inputs.ts";
 import { checkSamples, resolveInputs } from "../analysis/dimensions.ts";
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { runtimeFaults } from "../analysis/runtime-faults.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -45,7 +46,10 @@ export async function inject(model: Model, given: InjectOptions, probe: Probe): 
     const inner = innerValues(one, outer);
     return {
       inner,
-      found: reachableSites(findSites(one, { openResponses: ofWeights, inBodies: true }), inner),
+      found: reachableSites(
+        findSites(one, { openResponses: ofWeights, hidden: hiddenLayers(one), inBodies: true }),
+        inner,
+      ),
     };
   };
   const { inner, found } = layersOf(graph);

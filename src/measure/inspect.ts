@@ -1,5 +1,6 @@
 import { cacheInputs, totalLengths, withEmptyCache } from "../analysis/cache-inputs.ts";
 import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import {
   type ConstantValue,
@@ -162,7 +163,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
   const { sites, skipped } = kind
     ? { sites: [], skipped: [] }
-    : findSites(graph, { openResponses: true, inBodies: true });
+    : findSites(graph, { openResponses: true, hidden: hiddenLayers(graph), inBodies: true });
   return {
     ...fileFacts(model, graph),
     nodes: own.nodes.size,

@@ -1,3 +1,4 @@
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
@@ -48,7 +49,7 @@ export async function responseAngles(
     await writeOutStatic(graph, model, probe);
   }
   await inferShapes(graph, probe, dimensions);
-  const found = findSites(graph, { leastRows: 2 });
+  const found = findSites(graph, { leastRows: 2, hidden: hiddenLayers(graph) });
   const sites = choose(graph, found.sites);
   const { skipped } = found;
   // Each chunk adds its products.

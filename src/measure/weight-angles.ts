@@ -1,4 +1,5 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { parameterValue } from "../analysis/parameter-value.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -54,7 +55,11 @@ export async function weightAngles(
   // Weight angles do not depend on the lengths of the data.
   await inferShapes(graph, probe, { ...given({ batch, dims }), open: true });
   // Weight angles do not depend on the number of rows of the responses.
-  const { sites, skipped } = findSites(graph, { openResponses: true, inBodies: true });
+  const { sites, skipped } = findSites(graph, {
+    openResponses: true,
+    hidden: hiddenLayers(graph),
+    inBodies: true,
+  });
   const budget = {
     ...spectrumBudget(sites, options.full ?? false),
     units: affordableUnits(

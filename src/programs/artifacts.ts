@@ -95,7 +95,7 @@ async function trainingModel(
   const { graph, emit } = program;
   const { parameters, sites } = program.prepared;
   checkKinds(program.prepared);
-  tellOfBranches(program, options);
+  await tellOfBranches(program, options);
   // The training API feeds no masks, draws or penalty weight.
   for (const mask of await program.run(replaceDropout({ mode: "all" }))) drawMask(program, mask);
   const loss = program.loss({ ...constantWeight(program.prepared, options), draw: fixedDraws(emit) });

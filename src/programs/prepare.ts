@@ -23,6 +23,7 @@ import { isLossModel, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import { isHalf } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { foldConstants } from "../passes/cleanup/fold-constants.ts";
+import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
 import { needsWritingOut, writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { type Pass, type PassContext, runPass, runPasses } from "../passes/pass.ts";
@@ -199,7 +200,7 @@ async function sitesToTrain(
   plans: readonly ResolvedPlan[],
   parameters: ReadonlySet<Value>,
 ): Promise<ReturnType<typeof findSites>> {
-  const all = findSites(graph, { inBodies: true, parameters });
+  const all = findSites(graph, { hidden: await hiddenIn(graph), inBodies: true, parameters });
   const foreign = new Set(graph.nodes.filter((node) => !own.has(node)).map(({ label }) => label));
   const found = {
     sites: all.sites.filter(({ node, body }) => own.has(body?.holder ?? node)),
@@ -209,6 +210,10 @@ async function sitesToTrain(
     ? (await import("./adapter-sites.ts")).adapterSites(graph, found, plans)
     : found;
 }
+
+/** The layers in bodies that are left. */
+const hiddenIn = async (graph: Graph) =>
+  hasBodies(graph) ? (await import("../analysis/hidden-sites.ts")).hiddenLayers(graph) : undefined;
 
 /** Makes losses that are models part of the graph. */
 async function withLossModels(

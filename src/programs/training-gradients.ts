@@ -1,7 +1,6 @@
 import { hasAdapters } from "../analysis/adapter-names.ts";
 import { isTrainingForm } from "../analysis/batch-norm-form.ts";
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
-import { nodesInBodies } from "../analysis/hidden-sites.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { listed, SorthError, UsageError } from "../errors.ts";
@@ -9,6 +8,7 @@ import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
+import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import type { Pass } from "../passes/pass.ts";
 import { batchNormStatistics, type NextStatistic, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
@@ -79,7 +79,12 @@ export function trainingForm(
 }
 
 /** Names the layers that no pass brings into the form for training: those in a branch that data decides. */
-export function tellOfBranches({ graph }: Program, { batchNorm, onMessage }: TrainingOptions): void {
+export async function tellOfBranches(
+  { graph }: Program,
+  { batchNorm, onMessage }: TrainingOptions,
+): Promise<void> {
+  if (!hasBodies(graph)) return;
+  const { nodesInBodies } = await import("../analysis/hidden-sites.ts");
   const ops = batchNorm === "frozen" ? ["Dropout"] : ["BatchNormalization", "Dropout"];
   const hidden = nodesInBodies(graph, new Set(ops)).map(({ node }) => node.label);
   if (hidden.length === 0) return;
@@ -109,7 +114,7 @@ export async function trainingGradients(
   const { parameters } = program.prepared;
   checkSamples(graph);
   checkTrainable(parameters);
-  tellOfBranches(program, options);
+  await tellOfBranches(program, options);
   const inputs = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.

@@ -1,3 +1,4 @@
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { numbersOf } from "../analysis/number-signs.ts";
 import { constantOf, constantTensor } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
@@ -44,7 +45,7 @@ export function injectedSites(
   given: readonly Penalty[],
 ): InjectedSite[] | string {
   // A penalty on weights needs no shape of responses.
-  const { sites } = findSites(own, { openResponses: true, inBodies: true });
+  const { sites } = findSites(own, { openResponses: true, hidden: hiddenLayers(own), inBodies: true });
   const byName = new Map(
     sites.map((site) => [site.name, Number.isNaN(site.rows) ? { ...site, rows: 1 } : site]),
   );
