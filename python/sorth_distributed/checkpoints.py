@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import re
+import secrets
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,19 +23,48 @@ _TYPES = {name: dtype for dtype, name in _NAMES.items()}
 def write_safely(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     """Writes a file that is whole at any time: a temporary file takes its place at the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             for piece in pieces:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException:
-        if os.path.exists(name):
-            os.unlink(name)
+        temporary.unlink(missing_ok=True)
         raise
+
+
+_RESTING = 10.0
+"""Seconds for which nobody has written what counts as left behind: a process of another computer may share the folder."""
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Removes what processes that were killed have left of a file, as src/onnx/leftovers.ts does under the same names."""
+    start = f".{path.name}."
+    for file in path.parent.iterdir():
+        found = file.name.startswith(start) and re.fullmatch(r"(\d{1,9})-[0-9a-f]{8}\.tmp", file.name[len(start) :])
+        if not found or is_alive(int(found[1])):
+            continue
+        try:
+            if time.time() - file.stat().st_mtime >= _RESTING:
+                file.unlink()
+        except OSError:
+            continue
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this number runs."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # It runs, as another user's.
+        return True
+    return True
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
@@ -66,12 +97,15 @@ def read_tensors(path: Path, content: bytes | None = None) -> tuple[dict[str, Ar
         metadata = header.pop("__metadata__", {})
         data = memoryview(content)[8 + length :]
         tensors: dict[str, Array] = {}
-        for name, entry in header.items():
+        at = 0
+        for name, entry in sorted(header.items(), key=lambda one: one[1]["data_offsets"]):
             start, end = entry["data_offsets"]
-            if end > len(data):
-                raise ValueError(f'tensor "{name}" is cut off')
+            # Two tensors of the same bytes would hold the same numbers.
+            if start != at or end > len(data):
+                raise ValueError(f'tensor "{name}" is cut off, or not where the one before it ends')
+            at = end
             array = np.frombuffer(data[start:end], np.dtype(_TYPES[entry["dtype"]]))
             tensors[name] = array.reshape(entry["shape"])
         return tensors, metadata
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f'"{path}" is not a checkpoint, or a damaged one ({error})') from error

@@ -62,6 +62,9 @@ def main(folder: Path, words: Sequence[str] | None = None) -> int:
         return _run(contract, reducer, flags)
     except RunError as error:
         return _failed(error)
+    except OSError as error:
+        where = "" if error.filename is None else f' "{error.filename}"'
+        return _failed(RunError(f"the file system refuses{where}: {error.strerror}"))
     finally:
         reducer.close()
 

@@ -215,20 +215,34 @@ def load(folder: str | Path) -> Contract:
     path = Path(folder) / "contract.json"
     try:
         raw = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f'"{path}" cannot be read ({error}): give a folder of sorth-onnx distribute') from error
-    if raw.get("format") != "sorth-onnx/distribute":
+    if not isinstance(raw, dict) or raw.get("format") != "sorth-onnx/distribute":
         raise RunError(f'"{path}" was not written by sorth-onnx distribute')
     if raw.get("version") != 1:
         raise RunError(f'"{path}" was written by a newer version of sorth-onnx: write the folder again')
+    try:
+        return _contract(Path(folder), raw)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RunError(f'"{path}" is damaged ({error!r}): write the folder again') from error
+
+
+def _contract(folder: Path, raw: Mapping[str, Any]) -> Contract:
+    batch, shards, rate = raw["batch"], raw["shards"], raw["learningRate"]
+    if not isinstance(batch, int) or not isinstance(shards, int) or not 1 <= shards <= batch:
+        raise ValueError(f"a batch of {batch!r} in {shards!r} shards")
+    if raw["threads"] is not None and not 1 <= raw["threads"] <= 256:
+        raise ValueError(f"{raw['threads']!r} threads")
+    if not isinstance(rate, (int, float)):
+        raise TypeError(f"a learning rate of {rate!r}")
     return Contract(
-        folder=Path(folder),
+        folder=folder,
         seed=raw["seed"],
-        batch=raw["batch"],
-        shards=raw["shards"],
+        batch=batch,
+        shards=shards,
         backend=raw["backend"],
         threads=raw["threads"],
-        learning_rate=raw["learningRate"],
+        learning_rate=rate,
         penalty_weight=raw["penaltyWeight"],
         feeds=_feeds(raw["feeds"]),
         parameters=tuple(_parameter(one) for one in raw["parameters"]),

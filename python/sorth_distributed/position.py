@@ -29,6 +29,12 @@ class Position:
     def from_text(text: str) -> Position:
         """Reads the text of a checkpoint."""
         raw = json.loads(text)
+        counts = [raw["step"], raw["counted"], *(one[key] for one in raw.get("history") or [] for key in ("epoch", "step"))]
+        if not all(isinstance(one, int) and 0 <= one < 2**53 for one in counts):
+            raise ValueError(f"its counts are {counts}")
+        # A sum that overflowed is null, as JSON has it.
+        if not all(isinstance(raw[name] or 0, (int, float)) for name in ("loss", "penalty")):
+            raise ValueError("its loss is no number")
         return Position(
             raw["step"], raw["loss"], raw["penalty"], raw.get("penalties") or {}, raw.get("losses") or {},
             raw["counted"], raw.get("bestLoss"), raw.get("before"), raw.get("history") or [], raw.get("endedEarly", False),

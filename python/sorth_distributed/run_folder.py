@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import write_safely
+from .checkpoints import is_alive, write_safely
 from .contract import Contract
 from .data import whole_path
 from .errors import RunError
@@ -89,7 +89,7 @@ class RunLock:
         if launch != "none" and launch == os.environ.get("TORCHELASTIC_RUN_ID"):
             # An attempt of the same launch, whose machine was lost.
             return
-        if host == socket.gethostname() and not _is_alive(pid):
+        if host == socket.gethostname() and not is_alive(pid):
             return
         raise RunError(
             f'process {pid} on "{host}" trains in "{folder}": wait for its end, or give --checkpoint another folder; '
@@ -99,16 +99,6 @@ class RunLock:
     def release(self) -> None:
         """Gives the folder free."""
         self._path.unlink(missing_ok=True)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def check_new(folder: Path, force: bool) -> None:

@@ -78,22 +78,30 @@ class Worker:
         self._take(path, *read_tensors(path, shared_content(path, self.reducer)))
 
     def _take(self, path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+        weights = {state.input for state in (*self.contract.parameters, *self.contract.statistics)}
         for state in self.contract.states:
             found = tensors.get(state.input)
             if found is None:
                 raise RunError(f'{path} is of another run, or damaged: it has no "{state.input}"')
+            if found.dtype != DTYPES[state.type]:
+                raise RunError(f'{path} is of another run: "{state.input}" is {found.dtype} in it, and {state.type} in the model')
+            if state.input in weights and not np.isfinite(found).all():
+                raise RunError(f'{path}: "{state.input}" holds NaN or Infinity: take another checkpoint, or begin the run again')
             if found.shape != state.model_shape:
                 raise RunError(
                     f'{path} is of another run: "{state.input}" is {list(found.shape)} in it, '
                     f"and {list(state.model_shape)} in the model"
                 )
-        self.graphs.restore(tensors)
+        try:
+            position = Position.from_text(metadata["position"])
+            plan = dict(json.loads(metadata["fit"])) if "fit" in metadata else None
+            normalize = json.loads(metadata["options"])["numbers"].get("normalize", self.normalize)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise RunError(f"{path} does not tell how its run stands, or is damaged ({error!r})") from error
         if self._options:
             checks.check_options(path, self._options, metadata["options"])
-        self._options = metadata["options"]
-        self.position = Position.from_text(metadata["position"])
-        self.plan = json.loads(metadata["fit"]) if "fit" in metadata else None
-        self.normalize = json.loads(self._options)["numbers"].get("normalize", self.normalize)
+        self.graphs.restore(tensors)
+        self._options, self.position, self.plan, self.normalize = metadata["options"], position, plan, normalize
 
     def save(self, folder: str | Path, kinds: Sequence[str] = ("last",)) -> None:
         """Writes a checkpoint that `sorth-onnx train --resume` and `load` continue."""

@@ -1,9 +1,10 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Probe } from "../analysis/probe.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
 import type { Model } from "../onnx/model.ts";
+import { readOrdinary, textIn } from "../onnx/read-file.ts";
 import { makeFolder, reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
 import type { Adapter } from "./adapter.ts";
 import { encodeOnnxAdapter } from "./adapter-inputs.ts";
@@ -27,11 +28,11 @@ const [tensorsName, configName] = ["adapter_model.safetensors", "adapter_config.
  */
 export async function readAdapter(path: string): Promise<Adapter> {
   const file = (await isFolder(path)) ? join(path, tensorsName) : path;
-  const bytes = await readFile(file).catch((error: unknown) => {
+  const bytes = await readOrdinary(file).catch((error: unknown) => {
     throw new FileError(`cannot read the adapter "${file}": ${reasonOf(error)}`);
   });
   if (isOnnxAdapter(file)) return decodeOnnxAdapter(bytes, `"${file}"`);
-  const beside = await readFile(join(dirname(file), configName), "utf8").catch(() => undefined);
+  const beside = await textIn(join(dirname(file), configName)).catch(() => undefined);
   return decodeAdapter(bytes, beside, `"${file}"`);
 }
 
@@ -64,7 +65,7 @@ export async function writeAdapter(
   const folder = dirname(file);
   await makeFolder(folder);
   const usual = join(folder, configName);
-  const other = await readFile(usual, "utf8").catch(() => undefined);
+  const other = await textIn(usual).catch(() => undefined);
   const isTaken = other !== undefined && other !== config && options.force !== true;
   const configFile = isTaken ? join(folder, `${basename(file, ".safetensors")}.${configName}`) : usual;
   await writeFileSafely(file, tensors, options);

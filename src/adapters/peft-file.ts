@@ -86,6 +86,7 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
   const settings = readConfig(text, where);
   const parts = new Map<string, Record<string, Tensor>>();
   const add = (module: string, part: string, tensor: Tensor): void => {
+    if (parts.get(module)?.[part]) throw new FileError(`${where} has ${part} of "${module}" twice`);
     parts.set(module, { ...parts.get(module), [part]: tensor });
   };
   const saved = new Map<string, Tensor>();
@@ -109,7 +110,11 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
       throw new UsageError(
         `${where} has "${key}", a part of an adapter that is not supported: only lora_A, lora_B and, with use_dora, lora_magnitude_vector are, and ia3_l of an IA3Config`,
       );
-    } else saved.set(name.replace(/\.modules_to_save\.\w+/, ""), tensor);
+    } else {
+      const of = name.replace(/\.modules_to_save\.\w+/, "");
+      if (saved.has(of)) throw new FileError(`${where} has "${of}" twice`);
+      saved.set(of, tensor);
+    }
   }
   const layers = [...parts].map(([module, own]): AdapterLayer => {
     const alpha = patternFor(settings.alphas, module) ?? settings.alpha;

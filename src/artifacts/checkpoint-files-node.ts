@@ -1,5 +1,5 @@
-import { readFile } from "node:fs/promises";
 import { FileError } from "../errors.ts";
+import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
 import { decodeCheckpoint, encodeCheckpoint, type OrtCheckpoint } from "./checkpoint.ts";
 
@@ -13,7 +13,7 @@ import { decodeCheckpoint, encodeCheckpoint, type OrtCheckpoint } from "./checkp
 export async function readCheckpoint(path: string): Promise<OrtCheckpoint> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    bytes = await readOrdinary(path);
   } catch (error) {
     throw new FileError(`cannot read the checkpoint "${path}": ${reasonOf(error)}`);
   }

@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
-import { FileError, messageOf, UsageError } from "../errors.ts";
+import { FileError, UsageError } from "../errors.ts";
 import { type Model, replaceHead } from "../index.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 import { type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
 
@@ -41,7 +42,7 @@ async function namesInFile(path: string): Promise<string[]> {
   try {
     return (await readFile(path, "utf8")).replace(/\s+$/, "").split(/\r?\n/);
   } catch (error) {
-    throw new FileError(`--classes: cannot read "${path}": ${messageOf(error)}`);
+    throw new FileError(`--classes: cannot read "${path}": ${reasonOf(error)}`);
   }
 }
 

@@ -1,12 +1,13 @@
-import { readFileSync } from "node:fs";
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { messageOf, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { type AnyObjective, combined, isObjective, type LossTerm } from "../losses/terms.ts";
 import { isLossFile, parseTerm } from "../losses/text.ts";
 import { hyphened, nameAndOptions } from "../name-and-options.ts";
 import { share } from "../numbers.ts";
+import { textAt } from "../onnx/read-file.ts";
+import { reasonOf } from "../onnx/write-file.ts";
 import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given, number, numberIn, repeated } from "./options.ts";
@@ -223,9 +224,9 @@ function classWeights(text: string): string {
   if (!text.endsWith(".json")) return text;
   let weights: unknown;
   try {
-    weights = JSON.parse(readFileSync(text, "utf8"));
+    weights = JSON.parse(textAt(text));
   } catch (error) {
-    throw new InvalidArgumentError(`${text} cannot be read: ${messageOf(error)}`);
+    throw new InvalidArgumentError(`${text} cannot be read: ${reasonOf(error)}`);
   }
   if (!Array.isArray(weights) || weights.some((weight) => typeof weight !== "number")) {
     throw new InvalidArgumentError(`${text} must hold an array with a number for each class.`);

@@ -160,16 +160,17 @@ export async function run(typed: readonly string[], streams: CommandStreams): Pr
   } catch (error) {
     return report(error, typed.includes("--debug"), streams);
   }
-  const program = await programWith(isWanted, streams, argv);
-  for (const command of [program, ...program.commands]) {
-    const help = `see ${command === program ? "" : "sorth-onnx "}${command.name()} --help`;
-    command.exitOverride().configureOutput({
-      writeOut: (text) => streams.stdout.write(text),
-      writeErr: (text) => streams.stderr.write(text),
-      outputError: (text, write) => write(`${visible(text.trim().replace(/\s*\n\s*/g, " "))} (${help})\n`),
-    });
-  }
   try {
+    // The file of the command may not open.
+    const program = await programWith(isWanted, streams, argv);
+    for (const command of [program, ...program.commands]) {
+      const help = `see ${command === program ? "" : "sorth-onnx "}${command.name()} --help`;
+      command.exitOverride().configureOutput({
+        writeOut: (text) => streams.stdout.write(text),
+        writeErr: (text) => streams.stderr.write(text),
+        outputError: (text, write) => write(`${visible(text.trim().replace(/\s*\n\s*/g, " "))} (${help})\n`),
+      });
+    }
     if (argv.length === 0) throw new UsageError("no command given; sorth-onnx --help lists them");
     await program.parseAsync(argv, { from: "user" });
     return 0;
@@ -227,6 +228,9 @@ function ofTheSystem(error: unknown): SorthError | undefined {
   }
   const { code, syscall, path }: NodeJS.ErrnoException = error;
   if (code === undefined || syscall === undefined) return undefined;
+  if (syscall === "uv_cwd") {
+    return new FileError("the current folder was deleted; change to another one", { cause: error });
+  }
   const place = path === undefined ? "a file" : `"${path}"`;
   return new FileError(`cannot use ${place}: ${reasonOf(error)}`, { cause: error });
 }

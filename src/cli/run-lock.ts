@@ -1,10 +1,11 @@
 import { unlinkSync } from "node:fs";
-import { readFile, rm, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { onExit } from "signal-exit";
 import { FileError, UsageError } from "../errors.ts";
 import { isAlive } from "../onnx/leftovers.ts";
+import { textIn } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 
 /** The process that trains in a folder. */
@@ -65,7 +66,7 @@ async function refuseIfAlive(path: string, folder: string): Promise<void> {
 /** The owner that a lock names; undefined for a lock that was cut off while it was written, or is gone. */
 async function ownerIn(path: string): Promise<Owner | undefined> {
   try {
-    const { process: number, host } = JSON.parse(await readFile(path, "utf8"));
+    const { process: number, host } = JSON.parse(await textIn(path));
     return Number.isInteger(number) && number > 0 && typeof host === "string"
       ? { process: number, host }
       : undefined;

@@ -1,8 +1,9 @@
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import type { EpochEvent, EvaluationResult } from "../index.ts";
 import { parsedJson } from "../json.ts";
+import { textAt } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { visible } from "../visible.ts";
 
@@ -20,7 +21,7 @@ export class RunLog {
     this.#path = join(folder, "run.jsonl");
     this.#started = resumed;
     // A killed run may have left half a line: start on a new one.
-    if (resumed && existsSync(this.#path) && !/(^|\n)$/.test(readFileSync(this.#path, "utf8").slice(-1))) {
+    if (resumed && existsSync(this.#path) && !/(^|\n)$/.test(logIn(this.#path).slice(-1))) {
       this.#lines.push("\n");
     }
   }
@@ -55,9 +56,17 @@ export class RunLog {
   }
 }
 
+function logIn(path: string): string {
+  try {
+    return textAt(path);
+  } catch (error) {
+    throw new FileError(`cannot read "${path}": ${reasonOf(error)}`);
+  }
+}
+
 /** The figures on held-out samples after the epoch that ended with a step, from `run.jsonl`; undefined if none did. */
 export function validationAt(folder: string, step: number): EvaluationResult | undefined {
-  const lines = readFileSync(join(folder, "run.jsonl"), "utf8").split("\n");
+  const lines = logIn(join(folder, "run.jsonl")).split("\n");
   for (const line of lines.reverse()) {
     if (!line.startsWith('{"event":"epoch"')) continue;
     // Half a line, which a killed process leaves, is no event.

@@ -1,4 +1,3 @@
-import { readFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import {
   adamw,
@@ -8,6 +7,7 @@ import {
   runReportPage,
   type Trainer,
 } from "../index.ts";
+import { textIn } from "../onnx/read-file.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { optimizerText } from "../optimizers/text.ts";
 import { type PenaltyPlan, planOf, resolvePlans } from "../penalties/plan.ts";
@@ -19,7 +19,7 @@ const recordName = "run.jsonl";
 
 /** Writes `report.html` into a run's folder, from the events in its `run.jsonl`. */
 export async function writeRunReport(folder: string, facts: readonly string[]): Promise<void> {
-  const record = parseRunRecord(await readFile(join(folder, recordName), "utf8"));
+  const record = parseRunRecord(await textIn(join(folder, recordName)));
   const page = await runReportPage(record, { title: `Training run ${folder}`, facts });
   await writeFileSafely(join(folder, "report.html"), page, { force: true });
 }
@@ -91,7 +91,7 @@ export function hyperParametersOf({ options, step, backend }: Trainer): HyperPar
 /** The record of the run that trained a model, if `run.jsonl` is in the run's default folder or in the model's folder. */
 export async function recordBeside(model: string): Promise<RunRecord | undefined> {
   for (const folder of [runFolderOf(model), dirname(model)]) {
-    const text = await readFile(join(folder, recordName), "utf8").catch(() => undefined);
+    const text = await textIn(join(folder, recordName)).catch(() => undefined);
     if (text !== undefined) return parseRunRecord(text);
   }
   return undefined;

@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { Command } from "commander";
 import type { DataConversion } from "../data/conversion.ts";
 import { FileError, messageOf } from "../errors.ts";
 import { isLossFile } from "../losses/text.ts";
 import { nameAndOptions } from "../name-and-options.ts";
-import { writeFileSafely } from "../onnx/write-file.ts";
+import { textIn } from "../onnx/read-file.ts";
+import { reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { visibleLines } from "../visible.ts";
 import { typedValues, withFlags } from "./config/flags.ts";
 import { configName, configText } from "./config/write.ts";
@@ -66,7 +66,10 @@ export async function writeRunSettings(
 /** How the run of a folder was started; undefined for runs of an older version or of the library. @throws SorthError for a damaged file */
 export async function readRunSettings(folder: string): Promise<RunSettings | undefined> {
   const path = join(folder, settingsName);
-  const text = await readFile(path, "utf8").catch(() => undefined);
+  const text = await textIn(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "ENOENT") return undefined;
+    throw new FileError(`cannot read "${path}": ${reasonOf(error)}`);
+  });
   if (text === undefined) return undefined;
   try {
     const settings = JSON.parse(text) as RunSettings;

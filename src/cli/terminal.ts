@@ -3,6 +3,10 @@ import pc from "picocolors";
 import { formatBytes } from "../report/byte-count.ts";
 import { visible, visibleLines } from "../visible.ts";
 
+/** Words longer than any path lose their middle: names in a file may have millions of characters. */
+const withoutLongWords = (text: string): string =>
+  text.replace(/\S{4097,}/g, (word) => `${word.slice(0, 1400)}…${word.slice(-590)}`);
+
 /** The streams to which a command writes: those of the process, or buffers in tests. */
 export interface CommandStreams {
   /** Results. */
@@ -67,17 +71,21 @@ export class Terminal {
 
   /** Prints a result to stdout. */
   print(text: string): void {
-    this.#streams.stdout.write(`${visibleLines(text, this.colors.isColorSupported)}\n`);
+    this.#result(withoutLongWords(text));
   }
 
   /** Prints a result as JSON to stdout. */
   json(value: unknown): void {
-    this.print(JSON.stringify(value, undefined, 2));
+    this.#result(JSON.stringify(value, undefined, 2));
+  }
+
+  #result(text: string): void {
+    this.#streams.stdout.write(`${visibleLines(text, this.colors.isColorSupported)}\n`);
   }
 
   /** Prints a remark to stderr, unless --quiet is set. */
   note(text: string): void {
-    this.progress?.write(`${visible(text)}\n`);
+    this.progress?.write(`${visible(withoutLongWords(text))}\n`);
   }
 
   /** Shows the current activity in a line of stderr that is overwritten; without a text, clears it. Only on terminals. */

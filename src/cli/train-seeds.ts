@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join, parse } from "node:path";
 import { SorthError, UsageError } from "../errors.ts";
 import { readModel } from "../index.ts";
@@ -11,6 +11,7 @@ import {
   seedFigures,
   seedsResult,
 } from "../measure/train-seeds.ts";
+import { textIn } from "../onnx/read-file.ts";
 import { writeFileSafely } from "../onnx/write-file.ts";
 import { modelFacts } from "../programs/model-facts.ts";
 import { formatTable } from "../report/table.ts";
@@ -164,7 +165,7 @@ function wordsOf(seed: number, { words, folder, again }: SeveralRuns): string[] 
 }
 
 async function endedRuns(folder: string): Promise<readonly SeedRun[]> {
-  const text = await readFile(join(folder, seedsName), "utf8").catch(() => "");
+  const text = await textIn(join(folder, seedsName)).catch(() => "");
   return (parsedJson(text) as SeedsSummary | null | undefined)?.runs ?? [];
 }
 

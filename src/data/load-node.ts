@@ -1,6 +1,7 @@
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { basename, extname, join } from "node:path";
 import { FileError, UsageError } from "../errors.ts";
+import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
@@ -11,7 +12,7 @@ import type { SplitData } from "./split-data.ts";
 export async function loadNpz(path: string): Promise<SplitData> {
   let bytes: Uint8Array;
   try {
-    bytes = await readFile(path);
+    bytes = await readOrdinary(path);
   } catch (error) {
     throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
   }

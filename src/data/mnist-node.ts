@@ -1,8 +1,9 @@
 import { existsSync } from "node:fs";
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { FileError } from "../errors.ts";
+import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import type { Dataset } from "./dataset.ts";
 import { type NamedBytes, type PixelOptions, parseMnist } from "./mnist.ts";
@@ -85,5 +86,8 @@ async function readIdx(folder: string, name: string): Promise<NamedBytes> {
   const file = names.find((candidate) => present.includes(candidate));
   if (!file) throw new FileError(`${folder}: the file ${name} (or ${name}.gz) is missing`);
   const path = join(folder, file);
-  return { name: path, bytes: new Uint8Array(await readFile(path)) };
+  const bytes = await readOrdinary(path).catch((error: unknown) => {
+    throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
+  });
+  return { name: path, bytes: new Uint8Array(bytes) };
 }

@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { DataError, FileError } from "../errors.ts";
+import { ordinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 
 /**
@@ -15,8 +16,8 @@ export async function* textOf(path: string): AsyncGenerator<string, void, undefi
       throw new DataError(`${path}: its text is not in UTF-8; save it in that encoding`);
     }
   };
-  const stream = createReadStream(path);
   try {
+    const stream = createReadStream(await ordinary(path));
     for await (const bytes of stream as AsyncIterable<Uint8Array>) {
       const isUtf16 = bytes[0] === 0xff && bytes[1] === 0xfe;
       decoder ??= new TextDecoder(isUtf16 ? "utf-16le" : "utf-8", { fatal: true });

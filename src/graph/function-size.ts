@@ -15,6 +15,12 @@ const largestSize = 20_000;
 /** Largest depth of calls between functions. */
 const largestDepth = 500;
 
+/** Into how many nodes a function expands, and how deep the calls below it are, itself counted. */
+interface Size {
+  readonly nodes: number;
+  readonly depth: number;
+}
+
 /** A normalized domain: the standard domain has two names, `ai.onnx` and the empty string. */
 export const domainOf = (domain: string | null | undefined): string =>
   domain === "ai.onnx" ? "" : (domain ?? "");
@@ -41,33 +47,44 @@ export function checkFunctionSize(
 ): void {
   if (functions.length === 0) return;
   const known = functionsByKey(functions);
-  const sizes = new Map<string, number | "open">();
-  const sizeOfNodes = (list: readonly onnx.NodeProto.$Properties[], depth: number): number =>
-    list.reduce((sum, node) => {
-      const bodies = bodiesOf(node).reduce((inner, body) => inner + sizeOfNodes(body.node ?? [], depth), 0);
-      return sum + sizeOf(keyOf(node.domain, node.opType ?? "", node.overload), depth) + bodies;
-    }, 0);
-  const sizeOf = (key: string, depth: number): number => {
+  const sizes = new Map<string, Size | "open">();
+  const sizeOfNodes = (list: readonly onnx.NodeProto.$Properties[], above: number): Size => {
+    const total = { nodes: 0, depth: 0 };
+    for (const node of list) {
+      const called = sizeOf(keyOf(node.domain, node.opType ?? "", node.overload), above);
+      for (const { nodes, depth } of [
+        called,
+        ...bodiesOf(node).map((body) => sizeOfNodes(body.node ?? [], above)),
+      ]) {
+        total.nodes += nodes;
+        total.depth = Math.max(total.depth, depth);
+      }
+    }
+    return total;
+  };
+  const sizeOf = (key: string, above: number): Size => {
     const definition = known.get(key);
-    if (!definition) return 0;
+    if (!definition) return { nodes: 0, depth: 0 };
     const name = `${definition.domain}.${definition.name}`;
     const counted = sizes.get(key);
     if (counted === "open") throw new SorthError(`the function ${name} calls itself`);
-    if (counted !== undefined) return counted;
-    if (depth > largestDepth) {
+    // What was counted before may be deep itself: functions are often defined before those that call them.
+    if (above + (counted?.depth ?? 1) > largestDepth) {
       throw new SorthError(
         `the functions of the model call each other more than ${largestDepth} deep (${name})`,
       );
     }
+    if (counted) return counted;
     sizes.set(key, "open");
     const list = definition.node ?? [];
     const operators = list.filter((node) => !known.has(keyOf(node.domain, node.opType ?? "", node.overload)));
-    const size = operators.length + sizeOfNodes(list, depth + 1);
+    const called = sizeOfNodes(list, above + 1);
+    const size = { nodes: operators.length + called.nodes, depth: called.depth + 1 };
     sizes.set(key, size);
     return size;
   };
   for (const key of known.keys()) sizeOf(key, 0);
-  const size = sizeOfNodes(nodes, 0);
+  const size = sizeOfNodes(nodes, 0).nodes;
   if (size > largestSize) {
     throw new SorthError(
       `the functions of the model expand into ${size} nodes, more than ${largestSize}: export it without functions, or in parts`,

@@ -200,6 +200,7 @@ export function reasonOf(error: unknown): string {
     case "ENOENT":
       return "no such file or folder";
     case "EISDIR":
+    case "ERR_FS_EISDIR":
       return "it is a folder";
     case "EACCES":
     case "EPERM":
@@ -212,6 +213,9 @@ export function reasonOf(error: unknown): string {
       return "your share of the disk is used up";
     case "EFBIG":
       return "the file is larger than the system allows (ulimit -f)";
+    case "EMFILE":
+    case "ENFILE":
+      return "too many files are open (ulimit -n)";
     case "EROFS":
       return "the disk is read-only";
     case "ENAMETOOLONG":

@@ -78,6 +78,7 @@ export function decodeTensors(
   const data = bytes.subarray(8 + length);
   const tensors = new Map<string, Tensor>();
   let metadata: Record<string, string> = {};
+  const parts = [[data.length, data.length] as const];
   for (const [name, entry] of Object.entries(header)) {
     if (name === metadataKey) {
       metadata = textsIn(entry) ?? damagedPart(damaged, name);
@@ -89,7 +90,14 @@ export function decodeTensors(
     if (!type || !areCounts(shape) || !areCounts(data_offsets)) throw damaged(`tensor "${name}"`);
     const [start = 0, end = 0] = data_offsets;
     if (end > data.length || end - start !== byteLengthOf(type, shape)) throw damaged(`tensor "${name}"`);
+    parts.push([start, end]);
     tensors.set(name, Tensor.of(name, type, shape, viewOf(type, data.subarray(start, end))));
+  }
+  // Two tensors of the same bytes would hold the same numbers; bytes of none are those of a tensor that is named twice.
+  let at = 0;
+  for (const [start, end] of parts.sort((a, b) => a[0] - b[0] || a[1] - b[1])) {
+    if (start !== at) throw damaged("its tensors overlap, or leave bytes out");
+    at = end;
   }
   return { tensors, metadata };
 }

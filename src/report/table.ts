@@ -21,7 +21,8 @@ const borderless = {
 
 /**
  * A table as text: columns aligned by their visible width on a terminal, a line of headings first, no borders, no spaces at
- * the end of a line. Colours come only from `paint` and from cells that contain some.
+ * the end of a line. Colours come only from `paint` and from cells that contain some. Cells of more than 300 characters lose
+ * their middle.
  * @param paint - styles the headings; pass `dim` or `bold` of picocolors if the stream is a terminal
  *
  * @example
@@ -34,22 +35,44 @@ export function formatTable(
   rows: readonly (readonly string[])[],
   paint: (heading: string) => string = (heading) => heading,
 ): string {
+  const heads = columns.map(({ heading }) => paint(heading));
+  const all = [heads, ...rows.map((row) => columns.map((_, index) => oneLine(row[index] ?? "")))];
+  const parts = Array.from({ length: Math.ceil(all.length / rowsAtOnce) }, (_, part) =>
+    all.slice(part * rowsAtOnce, (part + 1) * rowsAtOnce),
+  );
+  const found = parts.map((part) => layOut(columns, part));
+  if (found.length === 1) return found[0]?.text ?? "";
+  const widths = columns.map((_, index) => Math.max(...found.map((one) => one.widths[index] ?? 0)));
+  return parts.map((part) => layOut(columns, part, widths).text).join("\n");
+}
+
+/** Rows that are laid out together: cli-table3 takes time with the square of their number. */
+const rowsAtOnce = 200;
+
+/** Some rows of a table as text. @param given - widths of the columns; by default those of the rows' cells */
+function layOut(
+  columns: readonly TableColumn[],
+  rows: readonly (readonly string[])[],
+  given: readonly number[] = [],
+): { text: string; widths: readonly (number | null)[] } {
   const table = new CliTable3({
     chars: borderless,
     style: { "padding-left": 0, "padding-right": 0, head: [], border: [] },
     colAligns: columns.map(({ align }) => align ?? "left"),
+    colWidths: [...given],
   });
-  table.push(columns.map(({ heading }) => paint(heading)));
-  for (const row of rows) table.push(columns.map((_, index) => oneLine(row[index] ?? "")));
-  return table
-    .toString()
-    .split("\n")
-    .map((line) => line.trimEnd())
-    .join("\n");
+  table.push(...rows.map((row) => [...row]));
+  const lines = table.toString().split("\n");
+  // The library has set them.
+  return { text: lines.map((line) => line.trimEnd()).join("\n"), widths: table.options.colWidths };
 }
 
+/** Longest cell: names in a file may have millions of characters, and each row is as wide as the widest one. */
+const longestCell = 300;
+
 /** Replaces line breaks and control characters, which would break the row or the terminal; colours stay. */
-const oneLine = (cell: string): string => visibleLines(cell.replace(/\s*[\r\n]+\s*/g, " "), true);
+const oneLine = (cell: string): string =>
+  visibleLines(cut(cell, longestCell).replace(/\s*[\r\n]+\s*/g, " "), true);
 
 const separator = "  ";
 /** Least width of a cell that is cut. */
@@ -66,7 +89,7 @@ export function fitTable(
   paint?: (heading: string) => string,
 ): { text: string; leftOut: readonly string[] } {
   const cells = rows.map((row) =>
-    columns.map((_, index) => visible((row[index] ?? "").replace(/\s*[\r\n]+\s*/g, " "))),
+    columns.map((_, index) => visible(cut(row[index] ?? "", longestCell).replace(/\s*[\r\n]+\s*/g, " "))),
   );
   const widths = columns.map(({ heading }, index) =>
     Math.max(heading.length, ...cells.map((row) => row[index]?.length ?? 0)),

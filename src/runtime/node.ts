@@ -1,7 +1,8 @@
-import { readFile, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import { readModel, writeModel } from "../onnx/files-node.ts";
+import { readOrdinary } from "../onnx/read-file.ts";
 import { makeFolder, reasonOf, writeFileSafely } from "../onnx/write-file.ts";
 import { cpuBackend } from "./cpu-node.ts";
 import { cudaBackend } from "./cuda-node.ts";
@@ -18,7 +19,7 @@ const files: CheckpointFiles = {
   async read(folder, name) {
     const path = join(folder, name);
     try {
-      return await readFile(path);
+      return await readOrdinary(path);
     } catch (error) {
       throw new FileError(
         `${path} cannot be read: ${reasonOf(error)}; give the folder of a run that was saved`,

@@ -48,6 +48,31 @@ describe("a file of PEFT", () => {
     await expect(decodeAdapter(file, config)).rejects.toThrow(message);
   });
 
+  test.each([
+    ["fc1.lora_A.weight", 'has lora_A of "fc1" twice'],
+    ["base_model.model.fc1.lora_B.default.weight", 'has lora_B of "fc1" twice'],
+    ["base_model.model.base_layer.fc1.lora_A.weight", undefined],
+    ["fc2.weight", 'has "fc2.weight" twice'],
+  ])("in which %s names a part again is refused", async (name, message) => {
+    const saved = ["base_model.model.fc2.weight", Tensor.float("c", [1], [1])] as const;
+    const again = [name, Tensor.float("d", [1, 4], [5, 6, 7, 8])] as const;
+    const bytes = new Uint8Array(Buffer.concat(encodeTensors(new Map([...numbers, saved, again]), {})));
+    const read = decodeAdapter(bytes, '{"peft_type":"LORA"}');
+    await expect(read).rejects.toThrow(message ?? "only one of lora_A and lora_B");
+  });
+
+  test("whose tensors share bytes, or leave some out, is refused", async () => {
+    const text = Buffer.from(file).toString("latin1");
+    for (const [from, to] of [
+      ["[16,24]", "[ 8,16]"],
+      ["[16,24]", "[20,28]"],
+      ["lora_B", "lora_A"],
+    ] as const) {
+      const changed = new Uint8Array(Buffer.from(text.replace(from, to), "latin1"));
+      await expect(decodeAdapter(changed, '{"peft_type":"LORA"}')).rejects.toThrow(/damaged one/);
+    }
+  });
+
   test("with a pattern that would take forever is read without it", async () => {
     const patterns = { "(.*a)*(.*b)*x": 3, fc1: 5 };
     const config = JSON.stringify({ peft_type: "LORA", alpha_pattern: patterns });

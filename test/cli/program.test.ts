@@ -147,4 +147,17 @@ describe("sorth-onnx", () => {
     expect(code).toBe(1);
     expect(stderr).toBe("unexpected error: first second (run with --debug to see where)\n");
   });
+
+  it.each([
+    ["uv_cwd", "ENOENT", "the current folder was deleted; change to another one"],
+    ["open", "EMFILE", "cannot use a file: too many files are open (ulimit -n)"],
+  ])("says of an error of the system's %s what is wrong", async (syscall, code, message) => {
+    let stderr = "";
+    const write = () => {
+      throw Object.assign(new Error(`${code}: ${syscall}`), { syscall, code });
+    };
+    const streams = { stdout: { write }, stderr: { write: (text: string) => (stderr += text) } };
+    expect(await run(["inspect", "models/mlp.onnx"], streams)).toBe(1);
+    expect(stderr).toBe(`error: ${message}\n`);
+  });
 });

@@ -12,7 +12,8 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { loadData, readModel } from "../../src/index.ts";
+import { readRunSettings } from "../../src/cli/run-settings.ts";
+import { exportCheckpoint, loadData, readAdapter, readModel } from "../../src/index.ts";
 import { writeFileSafely } from "../../src/onnx/write-file.ts";
 
 let folder: string;
@@ -60,5 +61,12 @@ describe("writing a file", () => {
       execFileSync("mkfifo", [at(name)]);
       await expect(loadData(at(name))).rejects.toThrow(/it is a pipe/);
     }
+    for (const name of ["adapter_model.safetensors", "last.safetensors", "run.json", "train.csv"])
+      execFileSync("mkfifo", [at(name)]);
+    const isPipe = /it is a pipe, a device or a socket/;
+    await expect(readAdapter(folder)).rejects.toThrow(isPipe);
+    await expect(exportCheckpoint(folder)).rejects.toThrow(isPipe);
+    await expect(readRunSettings(folder)).rejects.toThrow(isPipe);
+    await expect(loadData(folder)).rejects.toThrow(isPipe);
   });
 });

@@ -46,6 +46,24 @@ describe("formatTable", () => {
     expect(formatTable(columns, [])).toBe("layer  units  why");
   });
 
+  test("thousands of rows are laid out as one table, in time that grows with their number", () => {
+    const rows = Array.from({ length: 5000 }, (_, i) => [
+      i === 4000 ? "重み".repeat(8) : `n${i}`,
+      `${i}`,
+      "x",
+    ]);
+    const lines = formatTable(columns, rows).split("\n");
+    expect(lines).toHaveLength(5001);
+    expect(lines[1]).toBe(`${"n0".padEnd(32)}      0  x`);
+    expect(lines[4001]).toBe(`${"重み".repeat(8)}   4000  x`);
+  });
+
+  test("cuts names of millions of characters, which would make each row as long", () => {
+    const rows = [["n".repeat(1e6), "1", ""], ...Array.from({ length: 99 }, () => ["a", "2", ""])];
+    expect(formatTable(columns, rows).length).toBeLessThan(100 * 400);
+    expect(fitTable(columns, rows, Number.POSITIVE_INFINITY).text.length).toBeLessThan(100 * 400);
+  });
+
   test("fixed shows a dash where there is no number", () => {
     expect([fixed(1.005, 1), fixed(Number.NaN, 2), fixed(undefined, 2)]).toEqual(["1.0", "–", "–"]);
   });

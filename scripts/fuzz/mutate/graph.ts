@@ -32,6 +32,23 @@ const operators = [
   ],
 ];
 
+/** A node calls a function that calls others, each defined before or after those that call it; sometimes in a circle. */
+function addDeepFunctions(model: onnx.ModelProto, graph: Graph, chance: Chance): void {
+  const node = chance.maybe(graph.node);
+  const depth = chance.pick([1, 2, 30, 400, 5000]);
+  const call = (level: number) => ({ opType: `level${level}`, domain: "deep", input: ["x"], output: ["y"] });
+  const end = chance.once(4)
+    ? call(chance.below(depth))
+    : { opType: "Identity", input: ["x"], output: ["y"] };
+  const functions = Array.from({ length: depth }, (_, level) => ({
+    ...{ name: `level${level}`, domain: "deep", input: ["x"], output: ["y"] },
+    ...{ node: [level === 0 ? end : call(level - 1)], opsetImport: model.opsetImport ?? [] },
+  }));
+  model.functions = chance.once(2) ? functions : functions.reverse();
+  model.opsetImport?.push({ domain: "deep", version: long(1) });
+  if (node) Object.assign(node, { opType: `level${depth - 1}`, domain: "deep", attribute: [] });
+}
+
 /** Changes of what a model says, which its bytes then say soundly. */
 const changes: readonly Change[] = [
   // Edges: another value, none, one that does not exist, a cycle.
@@ -97,6 +114,11 @@ const changes: readonly Change[] = [
       },
       () => {
         attribute.ints = (attribute.ints ?? []).map((one) => (chance.once(2) ? long(number) : one));
+      },
+      () => {
+        // Only where all agree do the sizes that they give seem possible.
+        const same = chance.once(4) ? Long.MAX_VALUE : long(number);
+        attribute.ints = (attribute.ints ?? []).map(() => same);
       },
       () => {
         attribute.type = chance.below(16);
@@ -180,7 +202,7 @@ const changes: readonly Change[] = [
     chance.pick(ways)();
   },
   // The model: its opset, IR, domain, metadata (an injected block's mark among them), functions.
-  (model, _, chance) => {
+  (model, graph, chance) => {
     const opset = chance.maybe(model.opsetImport);
     const ways: readonly (() => void)[] = [
       () =>
@@ -206,6 +228,7 @@ const changes: readonly Change[] = [
           output: ["y"],
           node: [{ opType: chance.pick(operators), output: ["y"] }],
         }),
+      () => addDeepFunctions(model, graph, chance),
     ];
     chance.pick(ways)();
   },

@@ -6,7 +6,18 @@ export const hostileTexts: readonly string[] = [
   ...["", " ", "__proto__", "constructor", "toString", "hasOwnProperty", "NaN", "Infinity", "-0", "null"],
   ...["\u0000", "\u001b[31mred\u001b[0m", "a\nb", "\u202egnirts", "\ud800", "Größe", "重み", "😀", "e\u0301"],
   ...["../../../etc/passwd", "/dev/zero", "/proc/self/mem", "C:\\con", ".", "..", "%n%s", "=1+1", "<script>"],
-  ...["sorth/penalty", "loss", "labels", "penalty", "learning_rate", "x".repeat(300), "(a+)+$", "[", "*"],
+  ...[
+    "sorth/penalty",
+    "loss",
+    "labels",
+    "penalty",
+    "learning_rate",
+    "x".repeat(300),
+    "y".repeat(1e5),
+    "(a+)+$",
+    "[",
+    "*",
+  ],
   ...["1e999", "1e-999", "0x10", "1_000", "١٢٣", '"', "'", ",", "\t", ";"],
 ];
 

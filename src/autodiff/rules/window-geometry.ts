@@ -1,5 +1,9 @@
+import { SorthError } from "../../errors.ts";
 import type { Node } from "../../graph/node.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
+
+/** Largest size of an axis, and so of a stride, dilation or padding that means something. */
+const largestNumber = 2 ** 31 - 1;
 
 /**
  * How windows slide over the spatial axes of a convolution or pooling, with all attributes resolved. Window `o` along an
@@ -24,12 +28,17 @@ export interface WindowGeometry {
  * @param kernel - spatial shape of the kernel (a convolution may lack the attribute `kernel_shape`)
  * @param input - spatial shape that the windows read (for ConvTranspose, that of the node's output)
  * @param output - spatial shape with one element per window (for ConvTranspose, that of the node's input)
+ * @throws SorthError for numbers that no size reaches
  */
 export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: Shape): WindowGeometry {
   const rank = kernel.length;
   const strides = node.ints("strides") ?? Array<number>(rank).fill(1);
   const dilations = node.ints("dilations") ?? Array<number>(rank).fill(1);
   const pads = node.ints("pads") ?? Array<number>(2 * rank).fill(0);
+  // ONNX Runtime's sizes overflow, and of a derivative with such numbers it ends the process.
+  const beyond = [...strides, ...dilations, ...pads].find((number) => Math.abs(number) > largestNumber);
+  if (beyond !== undefined)
+    throw new SorthError(`${node.op} "${node.label}" has ${beyond} among its strides, dilations and pads`);
   const geometry = {
     kernel,
     strides,

@@ -1,6 +1,6 @@
-import { readFileSync } from "node:fs";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { UsageError } from "../../errors.ts";
+import { textAt } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 
 /** A key at the top of a configuration file, and its value. */
@@ -47,7 +47,7 @@ function textOf(path: string): string {
     throw new UsageError(`"${path}" is no configuration: give a .yaml or .json file`);
   }
   try {
-    const text = readFileSync(path, "utf8");
+    const text = textAt(path);
     if (isJson) JSON.parse(text);
     return text;
   } catch (error) {

@@ -1,6 +1,6 @@
-import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { FileError } from "../../errors.ts";
+import { readOrdinary } from "../../onnx/read-file.ts";
 import { float16ToNumber } from "../../onnx/small-types.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
@@ -32,7 +32,7 @@ export async function loadArrays(paths: readonly string[], name: string): Promis
 
 async function contentOf(path: string): Promise<Uint8Array> {
   try {
-    const bytes = new Uint8Array(await readFile(path));
+    const bytes = new Uint8Array(await readOrdinary(path));
     return bytes[0] === 0x1f && bytes[1] === 0x8b ? gunzip(bytes) : bytes;
   } catch (error) {
     throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);

@@ -1,6 +1,7 @@
 import { open, readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, FileError } from "../../errors.ts";
+import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 
 /** Files that are looked at at the same time. */
@@ -72,7 +73,7 @@ export async function checkImages(folder: string, paths: readonly string[]): Pro
 }
 
 async function look(path: string, bytes: Buffer): Promise<{ size: number; isImage: boolean }> {
-  const file = await open(path);
+  const file = await open(await ordinary(path));
   try {
     const { size } = await file.stat();
     bytes.fill(0);

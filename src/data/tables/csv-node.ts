@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { pipeline, Readable } from "node:stream";
 import { type Info, parse } from "csv-parse";
 import { DataError, FileError, messageOf, SorthError } from "../../errors.ts";
+import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 import { textOf } from "../text-file-node.ts";
 import { inChunks, RowLines, type TableSource } from "./table-source.ts";
@@ -74,7 +75,7 @@ async function columnsOf(path: string, separator: string): Promise<string[]> {
 /** The first line, or as much of it as tells the separator. */
 async function firstLine(path: string): Promise<string> {
   try {
-    const file = await open(path);
+    const file = await open(await ordinary(path));
     try {
       const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536), 0, 65_536, 0);
       return buffer.subarray(0, bytesRead).toString("utf8").split(/\r?\n/)[0] ?? "";

@@ -8,6 +8,7 @@ import {
 } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
 import { DataError, FileError, messageOf } from "../../errors.ts";
+import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 import type { Cell, TableSource } from "./table-source.ts";
 
@@ -42,7 +43,7 @@ export interface ParquetFile {
 /** Opens a Parquet file. @throws SorthError for other files */
 export async function openedParquet(path: string): Promise<ParquetFile> {
   try {
-    const file = await asyncBufferFromFile(path);
+    const file = await asyncBufferFromFile(await ordinary(path));
     const metadata = await parquetMetadataAsync(file);
     checkColumns(metadata);
     return { file, metadata, columns: parquetSchema(metadata).children.map(({ element }) => element.name) };

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { FileError, messageOf, UsageError } from "../../errors.ts";
+import { textIn } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 import type { TextTokenizer, TokenizerFacts } from "./tokenizer.ts";
 
@@ -90,7 +90,7 @@ async function tokenizers(): Promise<typeof import("@huggingface/tokenizers")> {
 
 async function contentOf(path: string): Promise<string | undefined> {
   try {
-    return await readFile(path, "utf8");
+    return await textIn(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { attributeToProto, int, ints } from "../../../src/graph/attribute.ts";
+import { checkFunctionSize } from "../../../src/graph/function-size.ts";
 import { graphFromProto } from "../../../src/graph/proto.ts";
 import { differentiate } from "../../../src/index.ts";
 import type { Model } from "../../../src/onnx/model.ts";
@@ -197,6 +198,17 @@ describe("functions", () => {
       }),
     });
     expect(await checkGradients(withFunctions(c.loss(h), block, linear), { x })).toEqual(["fc.weight"]);
+  });
+
+  test("calls deeper than ONNX Runtime's stack are refused, whichever function is defined first", () => {
+    const calling = (op: string) => [node(op, ["x"], ["y"], { domain: "local" })];
+    const chain = Array.from({ length: 501 }, (_, level) =>
+      localFunction(`F${level}`, { input: ["x"], output: ["y"], node: calling(`F${level - 1}`) }),
+    );
+    for (const functions of [chain, chain.toReversed()]) {
+      expect(() => checkFunctionSize(functions, calling("F500"))).toThrow(/more than 500 deep/);
+    }
+    checkFunctionSize(chain.slice(0, 500), calling("F499"));
   });
 
   test("a function of an older opset is raised, a newer one raises the model", async () => {
