@@ -215,7 +215,7 @@ function report(thrown: unknown, debug: boolean, { stderr }: CommandStreams): 0 
 const tooLarge = /^(Invalid typed array length: \d|Invalid array length$|Array buffer allocation failed)/;
 
 /**
- * The error for users behind one of the system: a full disk, a folder that was removed, a permission that is missing, sizes for
+ * The error for users behind one of the system: Ctrl-C, a full disk, a folder that was removed, a permission that is missing, sizes for
  * which there is no memory.
  */
 function ofTheSystem(error: unknown): SorthError | undefined {
@@ -226,6 +226,8 @@ function ofTheSystem(error: unknown): SorthError | undefined {
       { cause: error },
     );
   }
+  if (error.name === "AbortError")
+    return new RuntimeError("stopped before the end, without a result", { cause: error });
   const { code, syscall, path }: NodeJS.ErrnoException = error;
   if (code === undefined || syscall === undefined) return undefined;
   if (syscall === "uv_cwd") {

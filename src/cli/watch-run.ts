@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate } from "node:timers/promises";
@@ -82,6 +83,11 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   }
   if (run.signal?.aborted) {
     await reportAnyway();
+    if (run.again.includes(folder) && !existsSync(join(folder, "last.safetensors"))) {
+      throw new SorthError(
+        "stopped before the first step, so there is nothing to go on from: begin the run again",
+      );
+    }
     throw new SorthError(
       `stopped after step ${run.steps()}; to go on: sorth-onnx train ${run.again.map(quoted).join(" ")}`,
     );

@@ -181,6 +181,21 @@ describe("train", () => {
     expect(/Share of each penalty in the loss: ([^"]*)/.exec(page)?.[1]).toMatch(/^som .*so .*srip /);
   });
 
+  it.each([
+    ["train", "stopped before the first step, so there is nothing to go on from: begin the run again"],
+    ["evaluate", "stopped before the end, without a result"],
+    ["predict", "stopped before the end, without a result"],
+  ])("%s says so when Ctrl-C comes before there is anything", async (command, message) => {
+    let stderr = "";
+    const output = command === "evaluate" ? [] : ["-o", at(command === "train" ? "early.onnx" : "early.csv")];
+    const code = await run([command, model, "--data", at("data.npz"), "--batch", "8", ...output], {
+      stdout: { write: () => true },
+      stderr: { write: (text) => (stderr += text) },
+      onInterrupt: () => AbortSignal.abort(),
+    });
+    expect([code, stderr.split("\n").at(-2)]).toEqual([1, `error: ${message}`]);
+  });
+
   it("stops after the current step at Ctrl-C, and says how to go on", async () => {
     const controller = new AbortController();
     let stderr = "";
