@@ -36,7 +36,7 @@ export interface Site {
   /** Whether the weight is behind DequantizeLinear: such a site takes an injected penalty but cannot be trained. */
   readonly quantized: boolean;
   /** For a layer inside a body: the graph's node that holds the body, and why its responses cannot be read. Its `node` is in no graph. */
-  readonly body?: BodyNode;
+  readonly body?: { readonly holder: Node; readonly reason: string };
   /** The adapter whose A the layer is; penalties on adapters read it. */
   readonly adapter?: AdapterParts;
 }
