@@ -142,6 +142,7 @@ export type { ClassFigures, ClassReport } from "./metrics/class-metrics.ts";
 export type { LabelFigures, LabelReport } from "./metrics/label-metrics.ts";
 export type { Measured, Metric, MetricPass, MetricSample } from "./metrics/metric.ts";
 export type { NumberReport } from "./metrics/number-metrics.ts";
+export * from "./on-first-call.ts";
 export type { DataTypeName } from "./onnx/data-types.ts";
 export { decodeModel, encodeModel, Model, type ModelSource } from "./onnx/model.ts";
 export { type ExternalReader, type ExternalReference, Tensor, type TensorData } from "./onnx/tensor.ts";

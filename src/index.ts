@@ -7,17 +7,8 @@
 import { writeOnnxAdapter as writeOnnxAdapterWith } from "./adapters/adapter-files-node.ts";
 import { encodeOnnxAdapter as encodeOnnxAdapterWith } from "./adapters/adapter-inputs.ts";
 import { addAdapters as addAdaptersWith } from "./adapters/add.ts";
-import { adapterOf as adapterOfModel, loadAdapter as loadAdapterWith } from "./adapters/load.ts";
+import { loadAdapter as loadAdapterWith } from "./adapters/load.ts";
 import { mergeAdapters as mergeAdaptersWith, unmerge as unmergeWith } from "./adapters/merge.ts";
-import { decodeOnnxAdapter as decodeOnnxAdapterFile } from "./adapters/onnx-adapter-file.ts";
-import {
-  decodeAdapter as decodeAdapterFiles,
-  encodeAdapter as encodeAdapterFiles,
-} from "./adapters/peft-file.ts";
-import { foldBatchNorm as foldBatchNormWith } from "./batch-norm/fold-batch-norm.ts";
-import { generatorDataset as generatorDatasetWith } from "./data/generator-dataset.ts";
-import { augmentedDataset as augmentedDatasetWith } from "./data/images/augmented.ts";
-import { sampleFeeds as sampleFeedsWith } from "./data/sample-feeds.ts";
 import { freeBatch as freeBatchWith } from "./free-batch/free-batch.ts";
 import { replaceHead as replaceHeadWith } from "./head/replace-head.ts";
 import { inject as injectWith } from "./inject/inject.ts";
@@ -38,7 +29,6 @@ import { differentiate as differentiateWith } from "./programs/differentiate.ts"
 import type { RescuedModel } from "./programs/rescue.ts";
 import { buildSplitStep as buildSplitStepWith } from "./programs/split-step.ts";
 import { buildStep as buildStepWith } from "./programs/step.ts";
-import { trainablePart as trainablePartWith } from "./programs/trainable-part.ts";
 import { evaluateModel as evaluateModelWith } from "./runtime/evaluate-model.ts";
 import { exportCheckpoint as exportCheckpointWith } from "./runtime/export-checkpoint.ts";
 import { nodeRuntime } from "./runtime/node.ts";
@@ -105,13 +95,6 @@ export const updateBatchNorm: Library["updateBatchNorm"] = (model, dataset, opti
   updateBatchNormWith(model, dataset, options, nodeRuntime);
 
 /** @function */
-export const sampleFeeds: Library["sampleFeeds"] = (model, dataset, count, options) =>
-  sampleFeedsWith(model, dataset, count, options);
-
-/** @function */
-export const foldBatchNorm: Library["foldBatchNorm"] = async (model) => foldBatchNormWith(model);
-
-/** @function */
 export const tap: Library["tap"] = (model, options) => tapWith(model, options, probe);
 
 /** @function */
@@ -133,16 +116,6 @@ export const unmerge: Library["unmerge"] = (model, adapters, options = {}) =>
 export const loadAdapter: Library["loadAdapter"] = (model, adapter) => loadAdapterWith(model, adapter, probe);
 
 /** @function */
-export const adapterOf: Library["adapterOf"] = async (model) => adapterOfModel(model);
-
-/** @function */
-export const encodeAdapter: Library["encodeAdapter"] = async (adapter) => encodeAdapterFiles(adapter);
-
-/** @function */
-export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =>
-  decodeAdapterFiles(tensors, config);
-
-/** @function */
 export const encodeOnnxAdapter: Library["encodeOnnxAdapter"] = (model) => encodeOnnxAdapterWith(model, probe);
 
 /**
@@ -161,19 +134,8 @@ export const writeOnnxAdapter = (model: Model, path: string, options: WriteOptio
   writeOnnxAdapterWith(model, path, options, probe);
 
 /** @function */
-export const decodeOnnxAdapter: Library["decodeOnnxAdapter"] = async (bytes) => decodeOnnxAdapterFile(bytes);
-
-/** @function */
-export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) =>
-  trainablePartWith(model, part, options);
-
-/** @function */
 export const verify: Library["verify"] = (original, injected, options = {}) =>
   verifyWith(original, injected, options, probe);
-
-/** @function */
-export const augmentedDataset: Library["augmentedDataset"] = async (dataset, changes) =>
-  augmentedDatasetWith(dataset, changes);
 
 /** @function */
 export const evaluateModel: Library["evaluateModel"] = (model, dataset, options = {}) =>
@@ -202,10 +164,6 @@ export const trainerAngles: Library["trainerAngles"] = (trainer, dataset, option
 /** @function */
 export const findLearningRate: Library["findLearningRate"] = (trainer, dataset, options = {}) =>
   findLearningRateWith(trainer, dataset, options, nodeRuntime);
-
-/** @function */
-export const generatorDataset: Library["generatorDataset"] = (generate, options) =>
-  generatorDatasetWith(generate, options);
 
 /** @function */
 export const trainSeeds: Library["trainSeeds"] = (model, dataset, options) =>

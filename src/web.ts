@@ -53,10 +53,6 @@ export const loadImages: typeof LoadImages = async (files, options) =>
   (await import("./data/images-web.ts")).loadImages(files, options);
 
 /** @function */
-export const augmentedDataset: Library["augmentedDataset"] = async (dataset, changes) =>
-  (await import("./data/images/augmented.ts")).augmentedDataset(dataset, changes);
-
-/** @function */
 export const inspect: Library["inspect"] = async (model, options = {}) =>
   (await import("./measure/inspect.ts")).inspect(model, options, webProbe);
 
@@ -79,18 +75,6 @@ export const recoverBatchNorm: Library["recoverBatchNorm"] = async (model, datas
 /** @function */
 export const updateBatchNorm: Library["updateBatchNorm"] = async (model, dataset, options = {}) =>
   (await import("./runtime/update-batch-norm.ts")).updateBatchNorm(model, dataset, options, webRuntime);
-
-/** @function */
-export const sampleFeeds: Library["sampleFeeds"] = async (model, dataset, count, options) =>
-  (await import("./data/sample-feeds.ts")).sampleFeeds(model, dataset, count, options);
-
-/** @function */
-export const foldBatchNorm: Library["foldBatchNorm"] = async (model) =>
-  (await import("./batch-norm/fold-batch-norm.ts")).foldBatchNorm(model);
-
-/** @function */
-export const trainablePart: Library["trainablePart"] = async (model, part, options = {}) =>
-  (await import("./programs/trainable-part.ts")).trainablePart(model, part, options);
 
 /** @function */
 export const tap: Library["tap"] = async (model, options) =>
@@ -117,24 +101,8 @@ export const loadAdapter: Library["loadAdapter"] = async (model, adapter) =>
   (await import("./adapters/load.ts")).loadAdapter(model, adapter, webProbe);
 
 /** @function */
-export const adapterOf: Library["adapterOf"] = async (model) =>
-  (await import("./adapters/load.ts")).adapterOf(model);
-
-/** @function */
-export const encodeAdapter: Library["encodeAdapter"] = async (adapter) =>
-  (await import("./adapters/peft-file.ts")).encodeAdapter(adapter);
-
-/** @function */
-export const decodeAdapter: Library["decodeAdapter"] = async (tensors, config) =>
-  (await import("./adapters/peft-file.ts")).decodeAdapter(tensors, config);
-
-/** @function */
 export const encodeOnnxAdapter: Library["encodeOnnxAdapter"] = async (model) =>
   (await import("./adapters/adapter-inputs.ts")).encodeOnnxAdapter(model, webProbe);
-
-/** @function */
-export const decodeOnnxAdapter: Library["decodeOnnxAdapter"] = async (bytes) =>
-  (await import("./adapters/onnx-adapter-file.ts")).decodeOnnxAdapter(bytes);
 
 /** @function */
 export const verify: Library["verify"] = async (original, injected, options = {}) =>
@@ -165,10 +133,6 @@ export const observe: Library["observe"] = async function* (trainer, dataset, ru
 /** @function */
 export const trainerAngles: Library["trainerAngles"] = async (trainer, dataset, options = {}) =>
   (await import("./measure/trainer-angles.ts")).trainerAngles(trainer, dataset, options, webProbe);
-
-/** @function */
-export const generatorDataset: Library["generatorDataset"] = async (generate, options) =>
-  (await import("./data/generator-dataset.ts")).generatorDataset(generate, options);
 
 /** @function */
 export const trainSeeds: Library["trainSeeds"] = async (model, dataset, options) =>

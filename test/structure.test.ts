@@ -34,7 +34,14 @@ const layers: readonly (readonly string[])[] = [
 ];
 const heightOf = new Map(layers.flatMap((names, height) => names.map((name) => [name, height] as const)));
 /** Files of `src/` itself that are the library, on which only `cli` stands; the others there are what every module may import. */
-const entries = new Set(["common.ts", "deprecated.ts", "index.ts", "library.ts", "web.ts"]);
+const entries = new Set([
+  "common.ts",
+  "deprecated.ts",
+  "index.ts",
+  "library.ts",
+  "on-first-call.ts",
+  "web.ts",
+]);
 
 /** The floor of a file: that of its folder, of folders in `passes/` each one's own; undefined for an unknown folder. */
 function heightAt(file: string): number | undefined {
