@@ -114,6 +114,8 @@ describe("--config", () => {
     ["seed: 1\nseed: 2", /"c.yaml", line 2: Map keys must be unique/],
     ["optimizer: { sgd: {}, adam: {} }", /"optimizer" takes one value, not 2/],
     ["- seed", /must hold one key for each flag/],
+    ["seed: 1\nfreeze: &a [*a]", /line 2: "freeze" repeats itself without end/],
+    [`freeze: &a [x, x]\ngroup: [${"*a,".repeat(200)}]`, /"group" repeats itself without end/],
     ["seed: 1\n  x: [", /"c.yaml", line \d: /],
   ])("refuses %j", async (text, says) => {
     const { code, stdout, stderr } = await cli("train", "model.onnx", "--config", file("c.yaml", text));

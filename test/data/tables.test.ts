@@ -285,6 +285,8 @@ describe("what does not fit is refused, with file, row, column and what helps", 
     ["empty.csv", "", {}, "the file is empty"],
     ["head.csv", "a,y\n", {}, "there are no rows"],
     ["twice.csv", "a,a,y\n1,2,0\n", {}, 'two columns are called "a"'],
+    // In time that does not grow with the square of their number.
+    ["wide.csv", `${[...Array(1e5).keys(), 7].map((i) => `c${i}`)}\n`, {}, 'two columns are called "c7"'],
     ["broken.jsonl", '{"a":1,"y":0}\n{"a":2\n', {}, "line 2 is no JSON"],
     [
       "key.jsonl",

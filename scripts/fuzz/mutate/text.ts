@@ -41,6 +41,16 @@ export function changedText(text: string, chance: Chance): string {
       () => lines.splice(at, 1, line + chance.pick([",", '"', "\r", "\t", "}", "\u0000", ",,,,,"])),
       () => lines.splice(at, 1, line.repeat(1 + chance.below(Math.min(200, 1e6 / (line.length + 1))))),
       () => lines.splice(at, 0, hostileValue(chance)),
+      // Anchors of YAML: a value that holds itself, or grows with each level.
+      () =>
+        lines.splice(
+          at,
+          1,
+          line.replace(
+            /: .*/,
+            chance.pick([": &a [*a]", ": &a { a: *a }", `: [&a [x, x], ${"*a, ".repeat(200)}]`]),
+          ),
+        ),
     ];
     chance.pick(changes)();
   }

@@ -29,15 +29,23 @@ export function readConfig(path: string): ConfigEntry[] {
   }
   return contents.items.map(({ key, value }) => {
     const [at = 0] = (isScalar(key) && key.range) || [];
-    return {
-      key: `${key}`,
-      value:
-        value instanceof Object && "toJS" in value
-          ? (value.toJS as (of: unknown) => unknown)(document)
-          : value,
-      line: lines.linePos(at).line,
-    };
+    const { line } = lines.linePos(at);
+    try {
+      return { key: `${key}`, value: plain(value, document), line };
+    } catch {
+      throw new UsageError(
+        `"${path}", line ${line}: "${key}" repeats itself without end (& and *): write it out`,
+      );
+    }
   });
+}
+
+/** A value of the file without its anchors. @throws Error for one that holds itself, or grows with each level */
+function plain(value: unknown, document: object): unknown {
+  const found =
+    value instanceof Object && "toJS" in value ? (value.toJS as (of: unknown) => unknown)(document) : value;
+  JSON.stringify(found);
+  return found;
 }
 
 /** The text of a file. JSON is YAML too; what calls itself JSON must be JSON. */

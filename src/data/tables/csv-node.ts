@@ -30,7 +30,9 @@ export async function csvTable(path: string): Promise<TableSource> {
       `${path}: the first line holds numbers (${numeric.slice(0, 3).join(", ")} …), not the names of the columns; add a line with names`,
     );
   }
-  const twice = header.find((name, i) => header.indexOf(name) !== i);
+  // Not by indexOf: a table may have a million columns.
+  const seen = new Set<string>();
+  const twice = header.find((name) => seen.size === seen.add(name).size);
   if (twice !== undefined) throw new DataError(`${path}: two columns are called "${twice}"; rename one`);
   const lines = new RowLines();
   return {

@@ -25,7 +25,8 @@ export async function survey(
   source: TableSource,
   names: readonly string[],
 ): Promise<{ readonly rows: number; readonly columns: readonly SurveyedColumn[] }> {
-  const found = names.map((name) => new ColumnSurvey(source, name, source.columns.indexOf(name)));
+  const places = new Map(source.columns.map((name, place) => [name, place]));
+  const found = names.map((name) => new ColumnSurvey(source, name, places.get(name) ?? -1));
   let rows = 0;
   for await (const chunk of source.rows()) {
     for (const row of chunk) {
