@@ -7,23 +7,26 @@ const copies = 3;
 
 /**
  * The most memory that the process may take, by an estimate from before its session opens.
- * @param measures - whether the run measures angles for its report, whose session maps the file a second time
+ * @param report - bytes for the angles of the run's report, whose session maps the file a second time; undefined without a report
  */
 export function memoryText(
   estimate: MemoryEstimate,
   held: number = process.memoryUsage.rss(),
-  measures = false,
+  report?: number,
 ): string {
   const { added, state, activations, mapped, frozen } = estimate;
-  const again = measures ? mapped : 0;
+  const again = report === undefined ? 0 : mapped + report;
   const parts = [
     `${formatBytes(held)} before the run`,
     `${formatBytes(state)} of parameters and optimizer state in about six copies with those for checkpoints`,
     `${formatBytes(activations)} of activations`,
     ...(frozen - mapped > 0 ? [`${formatBytes(frozen - mapped)} of frozen weights`] : []),
     ...(mapped > 0
-      ? [`${formatBytes(mapped)} mapped from the model's file${measures ? ", twice for the report" : ""}`]
+      ? [
+          `${formatBytes(mapped)} mapped from the model's file${report === undefined ? "" : ", twice for the report"}`,
+        ]
       : []),
+    ...(report ? [`${formatBytes(report)} for the report's angles`] : []),
   ];
   return `memory: about ${formatBytes(held + added + again + copies * state)} at the peak (${parts.join(", ")})`;
 }
@@ -33,11 +36,11 @@ export function memoryText(
  * said anything, else `later`.
  */
 export const tellMemory =
-  (later: (text: string) => void, now: (text: string) => void, measures = false) =>
+  (later: (text: string) => void, now: (text: string) => void, report?: number) =>
   (estimate: MemoryEstimate): void => {
-    const text = memoryText(estimate, undefined, measures);
+    const text = memoryText(estimate, undefined, report);
     const free = freemem();
-    if (estimate.added - estimate.mapped + copies * estimate.state <= free) later(text);
+    if (estimate.added - estimate.mapped + (report ?? 0) + copies * estimate.state <= free) later(text);
     else {
       now(
         `${text}; ${formatBytes(free)} are free: a smaller --batch, --recompute, --checkpoint-every block or --lora needs less`,

@@ -17,6 +17,7 @@ import {
   tensorboard,
   writeCheckpoint,
 } from "../index.ts";
+import { responseMemory } from "../measure/response-memory.ts";
 import { checkIsNoData, writeWithData } from "../onnx/files-node.ts";
 import { counted } from "../passes/pass.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
@@ -126,7 +127,11 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const trainer = await trainerFor({
     ...{ call, command, model, facts, rescued, train, normalize, onMessage },
     text: read.conversion?.text,
-    onMemory: tellMemory(onMessage, (text) => terminal.note(text), flags.report),
+    onMemory: tellMemory(
+      onMessage,
+      (text) => terminal.note(text),
+      flags.report ? responseMemory(model) : undefined,
+    ),
   });
   const updates = updatesBatchNorm(trainer, flags);
   const record = dataRecord(read, trainer);

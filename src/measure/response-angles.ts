@@ -21,6 +21,7 @@ import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
 import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-statistics.ts";
 import { addResponseSums, type ResponseSums } from "./response-gram.ts";
+import { mostSums } from "./response-memory.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { affordableUnits, sampledIndices, unitSample } from "./unit-sample.ts";
 
@@ -93,9 +94,6 @@ interface SiteSums {
   readonly gram: Float64Array;
   saturated: number;
 }
-
-/** Bytes of Gram matrices that are summed at the same time: with more, the responses are computed again for the next layers. */
-const mostSums = 128 * 2 ** 20;
 
 /** The sites' Gram matrices of tanh-squashed responses, summed over all chunks in float64. */
 async function* sumsOf(

@@ -2,10 +2,11 @@ import { expect, test } from "vitest";
 import { memoryText, tellMemory } from "../../src/cli/memory-note.ts";
 import { Emit } from "../../src/graph/emit.ts";
 import { Graph } from "../../src/graph/graph.ts";
-import type { MemoryEstimate, TrainerOptions } from "../../src/index.ts";
-import { Trainer } from "../../src/index.ts";
+import { type MemoryEstimate, Tensor, Trainer, type TrainerOptions } from "../../src/index.ts";
+import { responseMemory } from "../../src/measure/response-memory.ts";
 import { type StepMemory, stepMemory } from "../../src/programs/step-memory.ts";
 import type { StepPorts } from "../../src/programs/step-ports.ts";
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 import { network, plain } from "./small-run.ts";
 
 const none = { parameters: [], statistics: [] } as unknown as StepPorts;
@@ -71,13 +72,37 @@ test("a trainer reports it before its session opens; a larger batch and an avera
   expect(small.added).toBeGreaterThan(2 * small.state + small.activations);
 });
 
+test("angles of responses take a Gram matrix in float64 for each layer, 128 MiB at most at a time, and as much for results", () => {
+  const stack = (layers: number, width: number) => {
+    const b = new GraphBuilder(18);
+    let x = b.input("x", ["batch", width]);
+    for (let i = 0; i < layers; i++) {
+      const none = Tensor.of(`w${i}`, "float", [width, width], new Float32Array());
+      x = b.op("MatMul", [x, b.graph.addInitializer(none)], `y${i}`);
+    }
+    b.output(x);
+    return responseMemory(builtModel(b));
+  };
+  expect(stack(2, 1024)).toBe(2 * 2 * 1024 ** 2 * 8);
+  expect(stack(24, 2048)).toBe(2 * 128 * 2 ** 20);
+  // Four kernels, 5 units behind a Transpose, 7 units, and no stored weight.
+  const b = new GraphBuilder(18);
+  const image = b.input("x", ["batch", 2, 3, 3]);
+  const rows = b.op("Flatten", [b.op("Conv", [image, b.weight("k", [4, 2, 3, 3])], "c")], "f");
+  const turned = b.op("Transpose", [b.weight("w", [5, 4])], "t", { perm: [1, 0] });
+  const five = b.op("MatMul", [rows, turned], "five");
+  const seven = b.op("Gemm", [five, b.weight("v", [7, 5])], "seven", { transB: 1 });
+  b.output(b.op("MatMul", [b.op("Transpose", [seven], "s", { perm: [1, 0] }), seven], "y"));
+  expect(responseMemory(builtModel(b))).toBe(2 * 8 * (4 ** 2 + 5 ** 2 + 7 ** 2));
+});
+
 test("the text says the peak at once if the machine lacks the memory", () => {
   const estimate = { activations: 3e8, state: 1e8, frozen: 0, mapped: 0, data: 0, added: 7e8 };
   expect(memoryText(estimate, 2e8)).toMatch(
     /^memory: about 1\.2 GB at the peak \(200 MB before the run, 100 MB/,
   );
-  expect(memoryText({ ...estimate, frozen: 5e8, mapped: 5e8 }, 2e8, true)).toMatch(
-    /^memory: about 1\.7 GB .* 500 MB mapped from the model's file, twice for the report\)$/,
+  expect(memoryText({ ...estimate, frozen: 5e8, mapped: 5e8 }, 2e8, 1e8)).toMatch(
+    /^memory: about 1\.8 GB .* 500 MB mapped from the model's file, twice for the report, 100 MB for the report's angles\)$/,
   );
   const said: string[] = [];
   const tell = tellMemory(
