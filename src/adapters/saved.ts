@@ -2,15 +2,16 @@ import { foldedFrom } from "../analysis/exporter-names.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import { decodeTensorProto } from "../onnx/codec.ts";
+import { decodeNodeProto, decodeTensorProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import { externalReference, type Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { MarkedParameter } from "./mark.ts";
+import { type OwnBias, ownBias } from "./own-bias.ts";
 
 /**
  * The model with parameters that an adapter's file replaces (PEFT's `modules_to_save`), by their names in the source.
@@ -26,8 +27,19 @@ export function withSaved(
   const heads: MarkedParameter[] = [];
   const graph = graphOf(model);
   const tensors = new Map<string, Tensor>();
+  const biases = new Map<string, OwnBias & { readonly tensor: Tensor }>();
   for (const [source, tensor] of saved) {
-    const value = graph.initializers.find((one) => namesOf(one).some((name) => isSame(name, source)));
+    const named = (one: string) =>
+      graph.initializers.find((value) => namesOf(value).some((name) => isSame(name, one)));
+    const value = named(source);
+    const weight = /\.bias$/.test(source) ? named(source.replace(/bias$/, "weight")) : undefined;
+    const own = weight && (value?.uses.size !== 1 ? ownBias(graph, weight) : undefined);
+    if (own && weight.initializer) {
+      const { type } = weight.initializer;
+      biases.set(own.output, { ...own, tensor: tensorOf(own.name, type, tensor.dims, tensor.numbers()) });
+      heads.push({ name: own.name, source, transposed: false });
+      continue;
+    }
     if (!value?.initializer) {
       throw new UsageError(`the adapter replaces "${source}", which the model does not have under that name`);
     }
@@ -39,6 +51,9 @@ export function withSaved(
   const replace = new Map<FieldRecord, Chunk[]>();
   const apart: string[] = [];
   for (const record of layout.graph) {
+    const isNode = biases.size > 0 && record.field === graphFields.node;
+    const own = isNode && biases.get(decodeNodeProto(payloadOf(layout, record)).output[0] ?? "");
+    if (own) replace.set(record, [...own.records, ...initializerRecord(own.tensor)]);
     if (record.field !== graphFields.initializer) continue;
     const before = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
     const tensor = tensors.get(before.name);
