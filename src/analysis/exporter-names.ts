@@ -19,10 +19,11 @@ const operatorName =
 
 /**
  * Literals: numbers written in the source code. `/model/constants/FLOAT/30.0` is onnxruntime-genai's, `Mu_Mulcst1` that of a
- * scaler or another preprocessing of skl2onnx, whose trained values are called coefficient and intercepts.
+ * scaler or another preprocessing of skl2onnx, whose trained values are called coefficient and intercepts, `helper.constant.7`
+ * a number that paddle2onnx adds, such as the scale of the InstanceNormalization in a GroupNorm.
  */
 const literal =
-  /^\w+_[A-Z]\w+cst\d*$|(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
+  /^\w+_[A-Z]\w+cst\d*$|^helper\.constant\.\d+$|(^|\/)Constant(_\d+)?(_output_\d+)?$|(^|\/)constants\/B?(FLOAT|DOUBLE)\d*\/|^(full|zeros|ones|arange|linspace|eye|scalar_tensor|(_?lifted)?_?tensor_constant|lifted_tensor)\w*(_\d+)?$/;
 
 /** Exporters' names of their own constants: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`, and all of TensorFlow's except variables. */
 const anonymous =

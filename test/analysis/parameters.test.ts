@@ -115,11 +115,13 @@ describe("by role", () => {
     expect(verdict("coefficient", scaled("coefficient"))).toMatch(/: scale of/);
   });
 
+  // PyTorch's, and paddle2onnx's in the InstanceNormalization of a GroupNorm; helper.unsqueeze.0 is a parameter in another shape.
   test("a normalization without trained scale has an exporter's ones", () => {
-    const ones = Tensor.float("val_3", [4], [1, 1, 1, 1]);
-    const plain = (b: GraphBuilder, x: Value) =>
-      b.op("LayerNormalization", [x, b.graph.addInitializer(ones)], "y");
-    expect(verdict("val_3", plain)).toMatch(/^not: .*exporter's constant$/);
+    const plain = (name: string) => (b: GraphBuilder, x: Value) =>
+      b.op("LayerNormalization", [x, b.graph.addInitializer(Tensor.float(name, [4], [1, 1, 1, 1]))], "y");
+    expect(verdict("val_3", plain("val_3"))).toMatch(/^not: .*exporter's constant$/);
+    expect(verdict("helper.constant.7", plain("helper.constant.7"))).toMatch(/^not: .*exporter's constant$/);
+    expect(verdict("helper.unsqueeze.0", plain("helper.unsqueeze.0"))).toMatch(/^scale: /);
   });
 
   test("integers are never parameters; what a body reads is not trained", () => {
