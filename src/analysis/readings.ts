@@ -17,9 +17,12 @@ export interface Reading {
   readonly computed: boolean;
 }
 
-interface End {
-  readonly node: Node;
-  readonly index: number;
+/** A value, and one place where it is read. */
+interface Read extends Use {
+  readonly value: Value;
+}
+
+interface End extends Read {
   readonly computed: boolean;
   /** The role that an operator along the chain gave it. */
   readonly role?: Role;
@@ -81,34 +84,34 @@ export class Readings {
   }
 
   #find(value: Value, dims: readonly number[]): Reading[] {
-    return [...value.uses].flatMap((use): Reading[] => {
-      const inside = this.#inBodies(use, value, dims);
-      if (inside) return inside;
-      if (use.index < 0) return [{ use, node: use.node, index: -1, role: "other", computed: false }];
-      return this.#ends(use, dims, false, new Set()).map((end) => ({
-        ...{ use, node: end.node, index: end.index, computed: end.computed },
-        role: end.role ?? this.#roleOf(end, dims),
-      }));
-    });
+    return [...value.uses].flatMap((use) =>
+      this.#ends({ ...use, value }, dims, false, new Set()).flatMap((end): Reading[] => {
+        const { node, index, computed } = end;
+        const inside = this.#inBodies(end, dims).map((reading) => ({
+          ...reading,
+          ...{ use, computed: computed || reading.computed },
+        }));
+        if (inside.length > 0) return inside;
+        return [{ use, node, index, computed, role: end.role ?? this.#roleOf(end, dims) }];
+      }),
+    );
   }
 
   /** Where the bodies of a node read a value that they capture, or that a Loop carries unchanged. */
-  #inBodies(use: Use, value: Value, dims: readonly number[]): Reading[] | undefined {
-    const { node, index } = use;
+  #inBodies({ node, index, value }: Read, dims: readonly number[]): Reading[] {
     const carried = index >= 0 && (node.op === "Loop" || node.op === "Scan");
-    if (index >= 0 && !carried) return undefined;
-    const found = [...node.attributes].flatMap(([attribute, { kind }]) => {
+    if (index >= 0 && !carried) return [];
+    return [...node.attributes].flatMap(([attribute, { kind }]) => {
       if (kind !== "graph") return [];
       const body = graphOfBody(node, attribute);
       const inner = carried ? carriedValue(node, body, index) : body.value(value.name);
       if (!inner) return [];
-      return new Readings(body, new Set([inner])).#find(inner, dims).map((reading) => ({ ...reading, use }));
+      return new Readings(body, new Set([inner])).#find(inner, dims);
     });
-    return found.length > 0 ? found : undefined;
   }
 
   /** The operators at which a chain ends. A chain without forks is followed in a loop, because it may be of any length. */
-  #ends(start: Use, dims: readonly number[], before: boolean, seen: Set<Node>): End[] {
+  #ends(start: Read, dims: readonly number[], before: boolean, seen: Set<Node>): End[] {
     let [use, computed] = [start, before];
     for (;;) {
       const next = this.#step(use, dims, computed, seen);
@@ -119,33 +122,38 @@ export class Readings {
   }
 
   /** The next operator in a chain if there is exactly one, else the ends of the chain. */
-  #step({ node, index }: Use, dims: readonly number[], computed: boolean, seen: Set<Node>): Use | End[] {
-    if (formal.has(node.op) || index < 0) return index < 0 ? [{ node, index, computed }] : [];
+  #step(read: Read, dims: readonly number[], computed: boolean, seen: Set<Node>): Read | End[] {
+    const { node, index } = read;
+    const end = { ...read, computed };
+    if (index < 0 || this.#inBodies(read, dims).length > 0) return [end];
+    if (formal.has(node.op)) return [];
     const passes = passing.has(node.op) && index === 0;
     const [first] = node.outputs;
     const alone = first !== null && first !== undefined && this.isConstant(first);
-    if (!passes && !alone) return [{ node, index, computed }];
+    if (!passes && !alone) return [end];
     if (!passes && alone) {
       // The vectors with which spectral_norm estimates a norm.
       if (node.op === "MatMul" && dims.length === 1 && !computed) {
-        return [{ node, index, computed, role: "running vector" }];
+        return [{ ...end, role: "running vector" }];
       }
       const role = roleByOperator(node.op, index);
       // The statistics with which a weight is normalized are not running statistics of data.
       const statistic = computed && role?.startsWith("running");
-      if (role && role !== "other" && index > 0 && !statistic) return [{ node, index, computed, role }];
+      if (role && role !== "other" && index > 0 && !statistic) return [{ ...end, role }];
     }
     if (seen.has(node)) return [];
     seen.add(node);
     const role = roleByOperator(node.op, index);
     const table: { role?: Role } = role === "embedding" ? { role } : {};
     const outputs = passes ? node.outputs.slice(0, 1) : node.outputs;
-    const readers = outputs.flatMap((output) => [...(output?.uses ?? [])]);
+    const readers = outputs.flatMap((value) =>
+      value ? [...value.uses].map((use) => ({ ...use, value })) : [],
+    );
     const [only, another] = readers;
     if (only && !another && !table.role && !isShown(node)) return only;
     const ends = readers.flatMap((use) => this.#ends(use, dims, computed || !passes, seen));
     // Only an output of the graph follows.
-    if (ends.length === 0 && !passes && isShown(node)) return [{ node, index, computed }];
+    if (ends.length === 0 && !passes && isShown(node)) return [end];
     return ends.map((end) => ({ ...end, ...table }));
   }
 

@@ -10,6 +10,7 @@ import { liftConstants } from "../../src/passes/cleanup/lift-constants.ts";
 import { splitShared } from "../../src/passes/cleanup/split-shared.ts";
 import { runGraphPass } from "../../src/passes/pass.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
+import { body, loopInputs } from "../passes/expansion/models.ts";
 
 /** What findParameters says of a value in a graph built around the input x. */
 function verdict(name: string, build: (b: GraphBuilder, x: Value) => Value): string {
@@ -140,6 +141,40 @@ describe("by role", () => {
       'w: read inside a body of If "y"',
     ]);
   });
+});
+
+describe("a weight that is turned or computed outside of the body that reads it", () => {
+  // PyTorch writes so a 3-D Linear in a branch (do_constant_folding=False), or one with weight_norm.
+  const turned = (b: GraphBuilder) => b.op("Transpose", [b.weight("w", [3, 4])], "wt");
+  const scaled = (b: GraphBuilder) =>
+    b.op("Mul", [b.op("Tanh", [b.weight("w", [4, 3])], "t"), b.weight("g", [1])], "s");
+  const product = (data: string, weight: string) =>
+    body((inner) => [inner.op("MatMul", [inner.outer(data), inner.outer(weight)], "product")]);
+  const branch =
+    (of: (b: GraphBuilder) => Value) =>
+    (b: GraphBuilder, { name }: Value) => {
+      const then = product(name, of(b).name);
+      return b.op("If", [b.input("flag", [], "bool")], "y", { then_branch: then, else_branch: then });
+    };
+
+  test.each<[string, string, (b: GraphBuilder, x: Value) => Value]>([
+    ["turned, then captured", 'weight: weight of MatMul "product"', branch(turned)],
+    ["computed, then captured", 'weight: part of what is weight of MatMul "product"', branch(scaled)],
+    [
+      "turned, then carried unchanged",
+      'weight: weight of MatMul "product"',
+      (b, x) => {
+        const trips = b.input("trips", [], "int64");
+        const square = b.op("Transpose", [b.weight("w", [4, 4])], "wt");
+        const loop = body((inner) => {
+          const [, going] = loopInputs(inner);
+          const [h, w] = [inner.input("h", [2, 4]), inner.input("same", [4, 4])];
+          return [going, inner.op("MatMul", [h, w], "product"), w];
+        });
+        return b.op("Loop", [trips, null, x, square], "y", { body: loop });
+      },
+    ],
+  ])("%s", (_, expected, build) => expect(verdict("w", build)).toBe(expected));
 });
 
 describe("operands of plain arithmetic, by name and rank", () => {
