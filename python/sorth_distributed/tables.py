@@ -73,12 +73,15 @@ def _rows(path: Path) -> Iterator[Row]:
             if kind == ".jsonl":
                 yield from (json.loads(line) for line in file if line.strip())
                 return
-            first = re.sub(r'"[^"]*"', "", file.readline())
-            file.seek(0)
-            separator = max(",;\t", key=first.count) if kind == ".csv" else "\t"
+            first = file.readline()
+            said = re.fullmatch(r'"?sep=(.)"?\s*', first, re.IGNORECASE)
+            if not said:
+                file.seek(0)
+            bare = re.sub(r'"[^"]*"', "", first)
+            separator = said[1] if said else max(",;\t|", key=bare.count) if kind == ".csv" else "\t"
             for row in csv.DictReader(file, delimiter=separator, skipinitialspace=True):
-                # Semicolons separate where a comma is the decimal point.
-                yield {name: _with_point(cell) for name, cell in row.items()} if separator == ";" else row
+                # Where nothing but the comma separates, a comma in a number is the decimal point.
+                yield row if separator == "," else {name: _with_point(cell) for name, cell in row.items()}
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error
 

@@ -1,3 +1,4 @@
+import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Use, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
@@ -35,13 +36,19 @@ export function findShared(graph: Graph, options: ShareOptions = {}): SharedInit
   const floats = graph.initializers.filter(({ type }) => isFloat(type));
   const { tie, untie } = options;
   const readings = new Readings(graph);
-  const known = tie || untie ? floats.map((value) => namesOfValue(value, readings)) : [];
-  if (tie) checkMatches("--tie", tie, "parameter", known);
-  if (untie) checkMatches("--untie", untie, "parameter", known);
-  return floats.flatMap((value) => {
+  const found = floats.flatMap((value) => {
     const shared = judgeShared(value, readings, options);
     return shared ? [{ value, ...shared }] : [];
   });
+  const known = tie || untie ? found.map(({ value }) => namesOfValue(value, readings)) : [];
+  for (const [option, pattern] of Object.entries({ "--tie": tie, "--untie": untie })) {
+    if (!pattern) continue;
+    // What matches every name, as that of a rescued run, is a rule for what may be shared.
+    if (found.length === 0 && !matchesAny(pattern, [""]))
+      throw new UsageError(`${option}: no parameter is read by several nodes`);
+    checkMatches(option, pattern, "shared parameter", known);
+  }
+  return found;
 }
 
 /** Decides whether training splits an initializer; undefined if only one operator reads it, or if it is no parameter. */

@@ -49,7 +49,7 @@ export function addAdapterOutput(command: Command): void {
 /** Reads the settings of `--lora`; a pattern may have commas in it. */
 function settings(text: string): LoraOptions {
   const read = new Map<string, unknown>();
-  for (const part of text.split(/,(?=\s*[a-z]+=)/)) {
+  for (const part of text.split(/,(?=\s*[a-z]+\d*=)/)) {
     const at = part.indexOf("=");
     const [key, value] = [part.slice(0, at).trim(), part.slice(at + 1)];
     if (read.has(key)) throw new InvalidArgumentError(`It gives ${key} twice.`);

@@ -8,6 +8,7 @@ import {
 } from "../data/images/augment.ts";
 import { imagenet, type Normalization } from "../data/normalize.ts";
 import { type Truncation, truncations } from "../data/text/tokenizer.ts";
+import { UsageError } from "../errors.ts";
 import { type NumberRange, positive } from "../numbers.ts";
 import { positiveInteger } from "./options.ts";
 
@@ -100,6 +101,21 @@ export function addTrainingDataFlags(command: Command): string[] {
   );
   // A resumed run takes the tokenizer from another folder; it must be the same one.
   return [...names.filter((name) => name !== "tokenizer"), "augment"];
+}
+
+/**
+ * @param names - of flags that say how data are read
+ * @throws UsageError for one of them in a call without data
+ */
+export function checkHasData(command: Command, names: readonly string[], instead: string): void {
+  if (command.getOptionValueSource("data") === "cli") return;
+  const found = command.options.filter(
+    (option) =>
+      names.includes(option.attributeName()) &&
+      command.getOptionValueSource(option.attributeName()) === "cli",
+  );
+  if (found.length === 0) return;
+  throw new UsageError(`${found.map(({ long }) => long).join(", ")}: give --data too; ${instead}`);
 }
 
 const names = (text: string): string[] => text.split(",").map((name) => name.trim());

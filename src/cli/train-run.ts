@@ -111,7 +111,11 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   checkEffects(flags, facts);
   checkHasAdapters(begun, flags);
   if (flags.adapter !== undefined) await checkAdapterOutput(flags.adapter, terminal.write);
-  const read = await readData(data, terminal, flags, { model: begun, conversion: call.settings?.data });
+  const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
+  // A prediction that cannot be told is refused before hours of training.
+  if (rescued) rescuedInference(rescued.model, flags.prediction);
+  const fed = rescued?.model ?? begun;
+  const read = await readData(data, terminal, flags, { model: fed, conversion: call.settings?.data });
   const { train, validation, test: held, normalize } = read;
   await checkHeldOut(flags, {
     folder,
@@ -123,7 +127,6 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const model = isNew
     ? await withRecoveredBatchNorm(begun, train, flags, { normalize, onMessage, signal })
     : begun;
-  const rescued = artifact ? await rescueFiles(path, given({ checkpoint: flags.checkpoint })) : undefined;
   const trainer = await trainerFor({
     ...{ call, command, model, facts, rescued, train, normalize, onMessage },
     text: read.conversion?.text,

@@ -3,6 +3,7 @@ import { basename, extname, join } from "node:path";
 import { FileError, UsageError } from "../errors.ts";
 import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
+import { checkDataOptions } from "./check-options.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
 import type { DataOptions } from "./options.ts";
@@ -37,6 +38,7 @@ export const dataKinds =
  * const { train, conversion } = await loadData("people.csv", { model, label: "income", standardize: true });
  */
 export async function loadData(spec: string, options: DataOptions = {}): Promise<SplitData> {
+  checkDataOptions(options);
   const data = await loadKind(spec, options);
   // Folders of images change them when they are decoded.
   if (!options.augment || data.conversion?.images) return data;

@@ -12,7 +12,7 @@ import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
 import { resolvePlans } from "../penalties/plan.ts";
 import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
-import { buildSplitStep, type SplitStep } from "../programs/split-step.ts";
+import { type SplitStep, splitStep } from "../programs/split-step.ts";
 import type { StepOptions } from "../programs/step.ts";
 import {
   batchAxisOfPort,
@@ -214,7 +214,7 @@ async function stagesOf(
     const named = stages.map((stage, i) => ({ ...stage, file: `gradients-${i + 1}.onnx` }));
     return { ...step, stages: inJointScale(named, step.ports, shards) };
   }
-  const { gradients, ...step } = await buildSplitStep(model, options, probe);
+  const { gradients, graph: _, ...step } = await splitStep(model, options, probe);
   const plain = [{ ...plainStage(gradients, step.ports), model: gradients }];
   return { ...step, stages: inJointScale(plain, step.ports, shards) };
 }

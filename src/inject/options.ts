@@ -1,9 +1,11 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { UsageError } from "../errors.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Objective } from "../losses/objective.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import type { Penalty } from "../penalties/penalty.ts";
 import { type PenaltyPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
+import { checkPlanNames } from "../penalties/plan-names.ts";
 import { parseSchedule } from "../schedules/table.ts";
 
 /** Options of inject. */
@@ -29,12 +31,19 @@ export interface InjectOptions extends DimensionOptions {
   readonly onMessage?: (message: string) => void;
 }
 
+const optionNames = {
+  ...{ penalties: true, perSite: true, loss: true, objective: true, output: true, onMessage: true },
+  ...{ batch: true, dims: true, open: true, past: true },
+} as const satisfies OptionNames<InjectOptions>;
+
 /** The loss to add, if any. @throws UsageError for an unknown name. */
 export const addedObjective = ({ objective }: InjectOptions): Objective | undefined =>
   typeof objective === "string" ? objectiveNamed(objective) : objective;
 
 /** The penalties to inject. @throws UsageError for options that contradict each other or are out of range. */
 export function checkedPlans(options: InjectOptions): ResolvedPlans {
+  checkKnown("inject", options, optionNames);
+  checkPlanNames(options.penalties);
   if (options.loss !== undefined && options.objective !== undefined) {
     throw new UsageError("give either the model's own loss (--loss) or one to add (--objective), not both");
   }

@@ -34,6 +34,9 @@ export const sgd = defineOptimizer(
     ranges: { momentum: decayRate, dampening: share, weightDecay: notNegative },
   },
   ({ weightDecay, ...kept }) => {
+    if (kept.dampening !== 0 && kept.momentum === 0) {
+      throw new UsageError("the optimizer sgd: dampening has no effect without a momentum above 0");
+    }
     if (kept.nesterov && (kept.momentum === 0 || kept.dampening !== 0)) {
       throw new UsageError("the optimizer sgd: nesterov needs a momentum above 0 and no dampening");
     }

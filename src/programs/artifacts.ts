@@ -13,6 +13,7 @@ import { float, int, ints } from "../graph/attribute.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { descendantsOf } from "../graph/reach.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { isObjective } from "../losses/terms.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
@@ -20,14 +21,16 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { NextStatistic } from "../passes/training/batch-norm.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { fixedDraws } from "../penalties/build.ts";
+import { checkForm } from "./check-form.ts";
 import { inferenceForm } from "./evaluation.ts";
 import type { LossGraph } from "./loss-graph.ts";
+import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
-import { runningStatistics, tellOfBranches, trainingForm } from "./training-gradients.ts";
+import { runningStatistics, trainingForm } from "./training-gradients.ts";
 import type { TrainedParameter } from "./update.ts";
 
 /** Options of {@link buildArtifacts}. */
@@ -37,6 +40,11 @@ export interface ArtifactOptions extends LossOptions, TrainingFormOptions {
   /** Fixed in the optimizer model. */
   readonly adamw?: OfficialAdamWOptions;
 }
+
+const optionNames = {
+  ...stepOptionNames,
+  adamw: true,
+} as const satisfies OptionNames<ArtifactOptions>;
 
 /** The files of ONNX Runtime's training API. */
 export interface Artifacts {
@@ -56,6 +64,7 @@ export async function buildArtifacts(
   probe: Probe,
 ): Promise<Artifacts> {
   const { optimizer, adamw } = options;
+  checkKnown("buildArtifacts", options, optionNames);
   checkOfficial(optimizer ?? "adamw");
   if (optimizer === "sgd" && adamw && Object.keys(adamw).length > 0) {
     throw new UsageError(
@@ -95,7 +104,7 @@ async function trainingModel(
   const { graph, emit } = program;
   const { parameters, sites } = program.prepared;
   checkKinds(program.prepared);
-  await tellOfBranches(program, options);
+  await checkForm(program, options);
   // The training API feeds no masks, draws or penalty weight.
   for (const mask of await program.run(replaceDropout({ mode: "all" }))) drawMask(program, mask);
   const loss = program.loss({ ...constantWeight(program.prepared, options), draw: fixedDraws(emit) });

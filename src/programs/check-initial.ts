@@ -1,7 +1,9 @@
 import { negativeNumber, unusableNumber } from "../analysis/unusable-numbers.ts";
 import { NumericError } from "../errors.ts";
+import { checkKnown } from "../known-options.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { NextStatistic } from "../passes/training/batch-norm.ts";
+import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions } from "./options.ts";
 
 /**
@@ -29,4 +31,9 @@ export function checkInitial(
       `the model's running variance "${input.name}" is below 0 (${found}): until training has raised it, the loss on held-out samples and the results of the trained model are NaN`,
     );
   }
+}
+
+/** @throws UsageError for an option that a step does not have */
+export function checkStepNames(options: LossOptions): void {
+  checkKnown("buildStep", options, stepOptionNames);
 }

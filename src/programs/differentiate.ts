@@ -3,11 +3,13 @@ import { hasQuantized } from "../analysis/quantized.ts";
 import { typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { setApart } from "../graph/set-apart.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { stillStatistics } from "../passes/training/still-statistics.ts";
 import type { JacobianOptions, Named } from "./jacobian-products.ts";
+import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
@@ -16,6 +18,11 @@ import { checkInner, chooseVariables, type VariableOptions, type Variables } fro
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions, VariableOptions, JacobianOptions {}
+
+const optionNames = {
+  ...stepOptionNames,
+  ...{ wrt: true, wrtInputs: true, vjp: true, jvp: true, jacobian: true, of: true },
+} as const satisfies OptionNames<DifferentiateOptions>;
 
 /** A gradient graph and what it computes. */
 export interface GradientModel {
@@ -46,6 +53,7 @@ export async function differentiate(
   options: DifferentiateOptions,
   probe: Probe,
 ): Promise<GradientModel> {
+  checkKnown("differentiate", options, optionNames);
   const products =
     options.vjp || options.jvp || options.jacobian || options.of
       ? await import("./jacobian-products.ts")

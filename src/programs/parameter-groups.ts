@@ -12,7 +12,12 @@ import type { GroupRate, TrainedParameter } from "./update.ts";
  */
 export function grouped(
   { program, trained }: TrainingGradients,
-  { groups = [], noDecay = false, onMessage }: TrainingOptions & UpdateOptions,
+  {
+    groups = [],
+    noDecay = false,
+    learningRate,
+    onMessage,
+  }: TrainingOptions & UpdateOptions & { readonly learningRate?: number },
   optimizer: GradientTransformation,
 ): { readonly trained: readonly TrainedParameter[]; readonly groups: readonly GroupRate[] } {
   for (const group of groups) checkGroup(group);
@@ -32,7 +37,15 @@ export function grouped(
   }
   const exempt = undecayed.flatMap((is, at) => (is ? [at] : []));
   if (noDecay) onMessage?.(`no weight decay: ${exempt.length} parameters (${namesAt(trained, exempt)})`);
-  const withRate = groups.filter(({ learningRate }) => learningRate !== undefined);
+  const withRate = groups.filter((group) => group.learningRate !== undefined);
+  if (
+    learningRate !== undefined &&
+    numbers.every((number) => withRate.includes(groups[number] as ParameterGroup))
+  ) {
+    throw new UsageError(
+      "the learning rate (--lr) has no effect: every trained parameter belongs to a group with one of its own",
+    );
+  }
   return {
     trained: trained.map((parameter, i) => {
       const group = groups[numbers[i] ?? -1];

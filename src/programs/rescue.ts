@@ -1,3 +1,4 @@
+import { stepPrefix } from "../analysis/block-nodes.ts";
 import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import { bufferSuffix } from "../artifacts/format.ts";
 import { toForwardPart } from "../artifacts/forward-part.ts";
@@ -94,7 +95,7 @@ export function rescueModel(training: Model, checkpoint: OrtCheckpoint, optimize
     options: {
       loss: parts.loss.name,
       trainable: patternOfNames(parameters.map(({ name }) => name)),
-      tie: /./,
+      tie: /^/,
     },
     state: {
       slots: renamed(former?.momentums ?? new Map(), slotNames),
@@ -185,6 +186,7 @@ export function rescuedInference(trained: Model, prediction?: string): Model {
   const value = prediction === undefined ? onlyCrossEntropy(graph.nodes)?.inputs[0] : graph.value(prediction);
   if (!value?.producer) {
     const hint = graph.nodes
+      .filter(({ label }) => !label.startsWith(stepPrefix))
       .slice(-6)
       .flatMap(({ outputs }) => outputs.flatMap((output) => (output ? [`"${output.name}"`] : [])));
     throw new UsageError(

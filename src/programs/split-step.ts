@@ -2,8 +2,10 @@ import type { Probe } from "../analysis/probe.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
+import { checkKnown } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { checkInitial } from "./check-initial.ts";
+import { stepOptionNames } from "./option-names.ts";
 import { inputName } from "./ports.ts";
 import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
@@ -39,6 +41,7 @@ export type GradientStep = Awaited<ReturnType<typeof buildGradientStep>>;
 
 /** Writes a training step as two graphs: gradients, then update. `Library.buildSplitStep` documents it. */
 export async function buildSplitStep(model: Model, options: StepOptions, probe: Probe): Promise<SplitStep> {
+  checkKnown("buildSplitStep", options, stepOptionNames);
   const { graph: _, ...step } = await splitStep(model, options, probe);
   return step;
 }

@@ -61,7 +61,9 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     momentum: options.movesMomentum ? program.input("momentum", type, []) : undefined,
   };
   const statistics = await runningStatistics(program, options.runningVariance, scaling);
-  (await import("./check-initial.ts")).checkInitial(program.initial, statistics, options);
+  const { checkInitial, checkStepNames } = await import("./check-initial.ts");
+  checkStepNames(options);
+  checkInitial(program.initial, statistics, options);
 
   program.dropOutputs();
   const figures = nameFigures(program, loss);

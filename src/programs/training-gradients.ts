@@ -3,12 +3,11 @@ import { isTrainingForm } from "../analysis/batch-norm-form.ts";
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
-import { listed, SorthError, UsageError } from "../errors.ts";
+import { SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
-import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import type { Pass } from "../passes/pass.ts";
 import { batchNormStatistics, type NextStatistic, setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
@@ -78,21 +77,6 @@ export function trainingForm(
   return [setBatchNormForm({ mode }), poolBeforeRelu()];
 }
 
-/** Names the layers that no pass brings into the form for training: those in a branch that data decides. */
-export async function tellOfBranches(
-  { graph }: Program,
-  { batchNorm, onMessage }: TrainingOptions,
-): Promise<void> {
-  if (!hasBodies(graph)) return;
-  const { nodesInBodies } = await import("../analysis/hidden-sites.ts");
-  const ops = batchNorm === "frozen" ? ["Dropout"] : ["BatchNormalization", "Dropout"];
-  const hidden = nodesInBodies(graph, new Set(ops)).map(({ node }) => node.label);
-  if (hidden.length === 0) return;
-  onMessage?.(
-    `${ops.join(" and ")} in a branch that data decides: the form stays that of the file, usually that of inference (${listed(hidden)})`,
-  );
-}
-
 /**
  * Writes the first half of a training step: everything that changes from step to step is an input (data, labels, masks,
  * draws, weights, the penalty weight), and the gradients of all parameters are computed.
@@ -114,7 +98,7 @@ export async function trainingGradients(
   const { parameters } = program.prepared;
   checkSamples(graph);
   checkTrainable(parameters);
-  await tellOfBranches(program, options);
+  await (await import("./check-form.ts")).checkForm(program, options);
   const inputs = [...graph.inputs];
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.

@@ -59,7 +59,7 @@ function labelText(dataset: Dataset, names: readonly string[] | undefined): stri
   const counts = classCounts(dataset);
   if (counts === "integers") return "integer targets";
   if (!counts) return `targets ${labels?.dtype ?? y.type} ${shapeText(y.shape)}`;
-  const title = `${elementCount(y.shape) > 1 ? "one-hot " : ""}labels of ${counts.length} classes`;
+  const title = `${elementCount(y.shape) > 1 ? "one-hot " : ""}labels of ${counts.length === 1 ? "1 class" : `${counts.length} classes`}`;
   const listed = names && names.length <= 10 ? ` (${names.join(", ")})` : "";
   // Labels that come while a run trains.
   if (counts.every((count) => count === 0)) return `${title}${listed}`;

@@ -2,6 +2,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { objectiveText, type RecordedObjective, recordedObjective } from "../data/recorded-objective.ts";
 import { UsageError } from "../errors.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
 import { isCombined, isObjective, isOfEmbeddings, type NamedTerm, termsOf } from "../losses/terms.ts";
@@ -12,8 +13,10 @@ import { type MeasuringPass, part } from "../metrics/measuring.ts";
 import type { Metric } from "../metrics/metric.ts";
 import { NumberMetrics } from "../metrics/number-metrics.ts";
 import { checkMetrics, kindOf } from "../metrics/table.ts";
+import { checkNumber, countFromZero } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { checkRunOptions, runOptionNames } from "./check-run-options.ts";
 import { joinedFigures } from "./evaluator.ts";
 import { measuredTerm } from "./measured-term.ts";
 import type { EvaluateOptions, ModelEvaluation, TermFigures, WorstSample } from "./model-evaluation.ts";
@@ -23,6 +26,11 @@ import type { TrainerRuntime } from "./trainer-runtime.ts";
 /** More labels than these for one sample get no figures of their own. */
 const mostFigures = 10_000;
 
+const evaluateNames = {
+  ...runOptionNames,
+  ...{ objective: true, worst: true, metrics: true },
+} as const satisfies OptionNames<EvaluateOptions>;
+
 /** Evaluates a model as it stands. `ModelFunctions.evaluateModel` documents it. */
 export async function evaluateModel(
   model: Model,
@@ -30,6 +38,9 @@ export async function evaluateModel(
   options: EvaluateOptions,
   runtime: TrainerRuntime,
 ): Promise<ModelEvaluation> {
+  checkKnown("evaluateModel", options, evaluateNames);
+  checkRunOptions(options);
+  checkNumber("the number of worst samples", options.worst, countFromZero);
   checkMetrics(options.metrics ?? []);
   const { objective: asked, output } = askedObjective(model, options);
   const { objective, remark } = objectiveFor(asked, dataset);

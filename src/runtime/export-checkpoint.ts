@@ -1,4 +1,7 @@
+import { blockOf } from "../block/block.ts";
 import { UsageError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { optimizerNames } from "../optimizers/table.ts";
 import { withWeights } from "../programs/export.ts";
@@ -19,18 +22,30 @@ export interface ExportCheckpointOptions extends AveragedOption {
   readonly merge?: boolean;
 }
 
+const optionNames = {
+  ...{ from: true, keepPenalty: true, merge: true, averaged: true },
+} as const satisfies OptionNames<ExportCheckpointOptions>;
+
 /** Takes the trained model out of a checkpoint folder. `Library.exportCheckpoint` documents it. */
 export async function exportCheckpoint(
   folder: string,
-  { from = "last", keepPenalty = false, averaged, merge = true }: ExportCheckpointOptions,
+  options: ExportCheckpointOptions,
   runtime: Pick<TrainerRuntime, "files" | "probe">,
 ): Promise<Model> {
+  checkKnown("exportCheckpoint", options, optionNames);
+  const { from = "last", keepPenalty = false, averaged, merge = true } = options;
   const { files } = runtime;
   const run = await readRun(folder, from, { files });
-  const options = exportOptionsFromText(run.options);
-  const { model, merged } = await trainedModel(await files.readModel(folder), options.adapted, runtime);
-  const weights = weightNames(run, options.optimizer.name);
+  const stored = exportOptionsFromText(run.options);
+  const { model, merged } = await trainedModel(await files.readModel(folder), stored.adapted, runtime);
+  const weights = weightNames(run, stored.optimizer.name);
   const { averages = {} } = run;
+  if (keepPenalty && !blockOf(graphOf(model))) {
+    throw new UsageError(
+      "keepPenalty (--keep-penalty) has no effect: no penalty was injected into the run's model; leave it out",
+    );
+  }
+  if (averaged === false && !run.averages) throw noAverage();
   const takes = averaged ?? run.averages !== undefined;
   if (takes && !run.averages) throw noAverage();
   const tensors = [...run.tensors]
@@ -38,7 +53,7 @@ export async function exportCheckpoint(
     .map(
       ([name, own]) => [name, (takes && run.tensors.get(averages[name] ?? "")?.named(name)) || own] as const,
     );
-  const trained = withWeights(model, new Map(tensors), { ...options.patterns, keepPenalty });
+  const trained = withWeights(model, new Map(tensors), { ...stored.patterns, keepPenalty });
   return merge ? merged(trained) : trained;
 }
 

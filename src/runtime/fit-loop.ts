@@ -1,7 +1,6 @@
 import { epochOrder, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
-import { UsageError } from "../errors.ts";
 import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
@@ -9,7 +8,6 @@ import type { EpochDecision } from "./best-epochs.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { CheckpointKind, EndEvent, EvaluationResult, TrainingEvent } from "./events.ts";
 import { type ChosenFit, stepsOf } from "./fit-plan.ts";
-import { lateStarts } from "./late-starts.ts";
 import { type RunHistory, withEpoch } from "./run-history.ts";
 import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
@@ -98,10 +96,6 @@ export class FitLoop {
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);
     this.#first = run.position.step;
-    if (run.options.penaltyShare !== undefined && ports.penalty === undefined) {
-      throw new UsageError("penaltyShare (--share) has no effect: the run has no penalty");
-    }
-    for (const text of lateStarts(run.options, this.#steps.totalSteps)) run.options.onMessage?.(text);
     // A schedule that this run cannot follow is refused before the first step.
     const first = { position: run.position, done: this.#first + 1, epoch: 0, ...this.#steps };
     scalarsOfSteps(run.step, run.options, { ...first, run: this.scheduled });
@@ -128,7 +122,10 @@ export class FitLoop {
   }
 
   async *#allEvents(): Events {
-    const { position, checkpoint, save } = this.#run;
+    const { position, checkpoint, save, options, step } = this.#run;
+    const { checkActs, lateStarts } = await import("./late-starts.ts");
+    checkActs(options, step.ports);
+    for (const text of lateStarts(options, this.#steps.totalSteps, this.scheduled)) options.onMessage?.(text);
     this.#stopWhereStopped();
     while (this.#goesOn(this.#steps.totalSteps)) {
       yield* this.#epoch();

@@ -1,9 +1,32 @@
-import type { TrainerOptions } from "./trainer-options.ts";
+import { UsageError } from "../errors.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
+import type { Schedule, ScheduledRun } from "../schedules/schedule.ts";
+import type { TimedOptions } from "./timed-options.ts";
 
-/** Messages about options that begin to act after the last step of a run. */
+/** @throws UsageError for options of penalties in a run that has none */
+export function checkActs(
+  { penaltyShare, penaltySchedule }: Pick<TimedOptions, "penaltyShare" | "penaltySchedule">,
+  { penalty }: Pick<StepPorts, "penalty">,
+): void {
+  if (penalty !== undefined) return;
+  const asked =
+    penaltyShare !== undefined
+      ? "penaltyShare (--share)"
+      : penaltySchedule && "penaltySchedule (--penalty-schedule)";
+  if (asked) throw new UsageError(`${asked} has no effect: the run has no penalty`);
+}
+
+/** Messages about options that begin to act after the last step of a run, or do not act in it at all. */
 export function lateStarts(
-  { groups = [], swa, optimizer }: Pick<TrainerOptions, "groups" | "swa" | "optimizer">,
+  {
+    groups = [],
+    swa,
+    optimizer,
+    schedule,
+    penaltySchedule,
+  }: Pick<TimedOptions, "groups" | "swa" | "optimizer" | "schedule" | "penaltySchedule">,
   totalSteps: number,
+  run: ScheduledRun,
 ): string[] {
   const start = typeof swa === "object" ? swa.start : swa;
   const mean =
@@ -22,5 +45,30 @@ export function lateStarts(
     batches > totalSteps
       ? [`the weights are updated once in ${batches} steps, and so in none of the ${totalSteps}`]
       : [];
-  return [...mean, ...frozen, ...none];
+  const idle = Object.entries({ "learning rate": schedule, "penalty's weight": penaltySchedule }).flatMap(
+    ([name, one]) =>
+      one && isIdle(one, totalSteps, run)
+        ? [`the schedule leaves the ${name} as it is in all ${totalSteps} steps`]
+        : [],
+  );
+  return [...mean, ...frozen, ...none, ...idle];
+}
+
+/** At how many steps a schedule is looked at. */
+const looks = 1000;
+
+/** Whether the factor of a schedule is 1 throughout a run; false where it depends on figures that are not known yet. */
+function isIdle(schedule: Schedule, totalSteps: number, run: ScheduledRun): boolean {
+  if (schedule.momentum) return false;
+  let waits = false;
+  const looking: ScheduledRun = {
+    ...run,
+    get validation() {
+      waits = true;
+      return run.validation ?? [];
+    },
+  };
+  const count = Math.min(totalSteps, looks);
+  const steps = Array.from({ length: count }, (_, i) => Math.ceil(((i + 1) * totalSteps) / count));
+  return steps.every((step) => schedule(step, totalSteps, looking) === 1) && !waits;
 }

@@ -89,6 +89,11 @@ export class OwnEvaluation {
     this.#checked.add(dataset);
   }
 
+  /** The losses with what they read. */
+  async terms(): Promise<EvaluationGraph["terms"]> {
+    return (await this.#open()).graph.terms;
+  }
+
   /** The figures that an evaluation computes, each with what is better of it. */
   async figures(): Promise<ReadonlyMap<string, Better>> {
     const { graph } = await this.#open();

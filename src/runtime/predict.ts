@@ -4,6 +4,7 @@ import { objectiveText, recordedObjective } from "../data/recorded-objective.ts"
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { dimAt, type Shape } from "../graph/shapes.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { placeOf } from "../losses/class-scores.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import { meanSquaredError } from "../losses/elementwise.ts";
@@ -12,6 +13,7 @@ import { choosePrediction } from "../losses/prediction.ts";
 import { isObjective, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { checkRunOptions, runOptionNames } from "./check-run-options.ts";
 import { type ModelRunOptions, modelResults, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -44,6 +46,8 @@ export interface Prediction {
 /** How a model's numbers become an answer. */
 type Kind = "classes" | "labels" | "numbers" | "next";
 
+const predictNames = { ...runOptionNames, objective: true } as const satisfies OptionNames<PredictOptions>;
+
 /** Runs a model as it stands on every sample. `ModelFunctions.predict` documents it. */
 export async function* predict(
   model: Model,
@@ -51,6 +55,8 @@ export async function* predict(
   options: PredictOptions,
   runtime: TrainerRuntime,
 ): AsyncGenerator<Prediction, void, undefined> {
+  checkKnown("predict", options, predictNames);
+  checkRunOptions(options);
   // Labels, where there are some, say which axis counts the classes.
   const recorded = options.objective ? undefined : recordedLoss(model, options);
   const asked = options.objective ?? recorded?.objective ?? usualObjective(model, dataset, options);

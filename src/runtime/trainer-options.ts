@@ -2,7 +2,6 @@ import type { LoraOptions } from "../adapters/adapter.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
 import type { Metric } from "../metrics/metric.ts";
-import { checkNumber, notNegative, positive, properShare, seedNumber, threadCount } from "../numbers.ts";
 import type {
   LossOptions,
   PrecisionOptions,
@@ -93,19 +92,4 @@ export function checkTakesOver(
   throw new UsageError(
     "a run that goes on from another one's optimizer state cannot freeze a group until a step: leave freezeUntil (freeze-until) out",
   );
-}
-
-/** @throws UsageError for a number that an option does not accept */
-export function checkTrainerNumbers(options: TrainerOptions): void {
-  checkNumber("the learning rate", options.learningRate, notNegative);
-  checkNumber("the penalty's weight", options.penaltyWeight, notNegative);
-  checkNumber("the penalty's share", options.penaltyShare, properShare);
-  if (options.penaltyShare !== undefined && options.penaltyWeight !== undefined) {
-    throw new UsageError(
-      "give either penaltyWeight (--weight) or penaltyShare (--share): a share chooses the weight",
-    );
-  }
-  checkNumber("alpha of mixup", options.mixup, positive);
-  checkNumber("the seed", options.seed, seedNumber);
-  checkNumber("the number of threads", options.threads, threadCount);
 }

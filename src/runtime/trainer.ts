@@ -1,5 +1,4 @@
 import type { Dataset } from "../data/dataset.ts";
-import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { withWeights } from "../programs/export.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
@@ -21,7 +20,7 @@ import { RunState } from "./run-state.ts";
 import type { StepSession } from "./step-session.ts";
 import { timedOptions, withChosenWeight } from "./timed-options.ts";
 import { type ExportOptions, trainedModel } from "./trained-model.ts";
-import { backendNamed, checkTakesOver, checkTrainerNumbers, type TrainerOptions } from "./trainer-options.ts";
+import { backendNamed, checkTakesOver, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerParts } from "./trainer-parts.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import { TrainingSession } from "./training-session.ts";
@@ -68,7 +67,7 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    checkTrainerNumbers(given);
+    (await import("./check-trainer-options.ts")).checkTrainerOptions(given);
     const { options: asked, ...parts } = await runOptions(source, given);
     const backend = backendNamed(asked.backend, runtime.backends);
     await checkRuns(backend, asked);
@@ -196,13 +195,11 @@ export class Trainer {
     const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
-    const { objective } = this.#options;
-    if (objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective))) {
-      (await import("../data/pairs.ts")).checkPairs(train, objective, this.step.ports);
-    }
+    const { checkFit, checkSamples } = await import("./check-trainer-options.ts");
+    await checkFit(options, train, this.#options, this.step.ports);
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);
-    for (const data of [train, validation]) if (data) await this.#evaluation.check(data);
+    await checkSamples(this.#evaluation, { train, validation }, this.#options);
     const { signal, checkpoint, callbacks } = options;
     const decides = checkDecides(chosen, options, validation);
     const figures = validation && (await this.#evaluation.figures());

@@ -1,10 +1,18 @@
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { expectNear, missingPython, PythonRuns, python, quiet, sorth, start } from "./python-runs.ts";
+import {
+  expectNear,
+  missingPython,
+  PythonRuns,
+  python,
+  quiet,
+  sorth,
+  standalone,
+  start,
+} from "./python-runs.ts";
 
 const runs = new PythonRuns();
 const { at, lines, losses, runPython } = runs;
@@ -12,15 +20,6 @@ const data = ["--data", at("data.npz")];
 
 beforeAll(() => runs.begin());
 afterAll(() => runs.remove());
-
-/** A port of this machine that nothing listens to. */
-const freePort = (): Promise<number> =>
-  new Promise((resolve) => {
-    const server = createServer().listen(0, () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" ? (address?.port ?? 0) : 0));
-    });
-  });
 
 describe("runs that are interrupted", () => {
   skipWithout(missingPython);
@@ -85,7 +84,7 @@ describe("runs that are interrupted", () => {
       ].join("\n"),
     );
     const flags = ["--quiet", ...data, "--checkpoint", "again.run"];
-    const torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"];
+    const torchrun = [...standalone, "--nproc-per-node", "2", "--max-restarts", "1"];
     await start(python, [...torchrun, wrapper, ...flags], { cwd: dirname(wrapper) });
     await runPython("killed", 1, ...data, "--checkpoint", "whole-run");
     expectNear(losses("again.run"), losses("whole-run"), 1e-6);
@@ -109,26 +108,19 @@ describe("runs that are interrupted", () => {
         `sys.exit(command.main(Path(${JSON.stringify(at("lost"))})))`,
       ].join("\n"),
     );
-    const port = await freePort();
-    const agent = (name: string, host: number) => {
-      const rendezvous = [
-        "--rdzv-backend",
-        "c10d",
-        "--rdzv-id",
-        "lost",
-        "--rdzv-endpoint",
-        `localhost:${port}`,
-      ];
-      const wait = ["--rdzv-conf", `last_call_timeout=2,is_host=${host}`];
+    const agent = (name: string) => {
+      // Both machines meet in a file, which no other program can take as it can take a port.
+      const rendezvous = ["--rdzv-backend", "c10d", "--rdzv-id", "lost", "--rdzv-endpoint", at("meeting")];
+      const wait = ["--rdzv-conf", "store_type=file,last_call_timeout=2"];
       const nodes = ["--nnodes", "1:2", "--nproc-per-node", "1", "--max-restarts", "2"];
       const words = ["-m", "torch.distributed.run", ...nodes, ...rendezvous, ...wait, "slow.py"];
       const env = { ...process.env, AGENT: name, OMP_NUM_THREADS: "1" };
       const flags = [...data, "--quiet", "--checkpoint", "lost.run"];
       return spawn(python, [...words, ...flags], { cwd: runs.path, env, stdio: "ignore" });
     };
-    const stays = agent("stays", 1);
+    const stays = agent("stays");
     const ended = new Promise((resolve) => stays.on("exit", resolve));
-    const goes = agent("goes", 0);
+    const goes = agent("goes");
     const twoEpochs = () => existsSync(at("lost.run/run.jsonl")) && lines("lost.run").length > 14;
     await expect.poll(twoEpochs, { timeout: 120_000, interval: 100 }).toBe(true);
     for (const pid of [goes.pid, Number(readFileSync(at("goes.pid"), "utf8"))])

@@ -27,6 +27,9 @@ export interface Line {
   readonly learningRate?: number;
 }
 
+/** torchrun for processes of this machine, which meet at a port that the system chooses: other runs may have the usual one. */
+export const standalone = ["-m", "torch.distributed.run", "--standalone"];
+
 /** Runs of `train` and of workers in a folder of their own, with a small model and 96 samples of 3 classes. */
 export class PythonRuns {
   readonly #folder = temporaryFolder();
@@ -54,7 +57,7 @@ export class PythonRuns {
 
   /** Does a distributed run: in one process, or several under torchrun. */
   readonly runPython = async (dir: string, processes: number, ...flags: string[]): Promise<string> => {
-    const torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", `${processes}`];
+    const torchrun = [...standalone, "--nproc-per-node", `${processes}`];
     const words = [this.at(`${dir}/run.py`), "--quiet", ...flags];
     const all = [...(processes === 1 ? [] : torchrun), ...words];
     return (await start(python, all, { cwd: this.path })).stdout;

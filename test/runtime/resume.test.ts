@@ -73,7 +73,7 @@ const everything: TrainerOptions = {
   trainable: /(weight|BIAS)/i,
   freeze: /^FC3\.BIAS/i,
   untie: /SHARED/i,
-  tie: /BN\.BIAS/i,
+  tie: /SHARED\.BIAS/i,
   batchNorm: "frozen",
   precision: "mixed:init-scale=1e8,growth-interval=4",
   recompute: true,

@@ -3,7 +3,14 @@ import { objectiveNamed, objectiveNames } from "../../src/losses/table.ts";
 import { chain } from "../../src/optimizers/chain.ts";
 import { clippings, optimizerNamed } from "../../src/optimizers/table.ts";
 
-import { imagenet, type Normalization, type PenaltyPlan, som, type TrainerOptions } from "../../src/web.ts";
+import {
+  imagenet,
+  type Model,
+  type Normalization,
+  type PenaltyPlan,
+  som,
+  type TrainerOptions,
+} from "../../src/web.ts";
 import type { NormalizationChoice, RunName, Settings } from "../protocol.ts";
 
 import type { OpenedModel } from "./open-model.ts";
@@ -52,11 +59,17 @@ export function runOptions(run: RunName, opened: OpenedModel, settings: Settings
     ...(fixedBatch(opened) === undefined && { batch: settings.batch }),
     ...(normalize !== undefined && { normalize }),
     // The statistics of frozen layers stay those of the weights.
-    ...(frozen && { batchNorm: "frozen" as const }),
+    ...(frozen && hasBatchNorm(opened.original) && { batchNorm: "frozen" as const }),
     ...(trainable && { trainable }),
     ...(objective ? { objective } : { loss: loss.slice(own.length) }),
     ...(penalized && (block ? { penaltyWeight: weight } : { penalties: [penaltyPlan(opened, settings)] })),
   };
+}
+
+/** Whether a model has BatchNormalization, also in functions; for another one, an option about it is refused. */
+function hasBatchNorm({ proto: { graph, functions } }: Model): boolean {
+  const lists = [graph?.node, ...(functions ?? []).map(({ node }) => node)];
+  return lists.some((nodes) => nodes?.some(({ opType }) => opType === "BatchNormalization"));
 }
 
 /** The scaling of pixels; undefined if the library is to decide. */

@@ -17,7 +17,7 @@ import { angleCsv, type ModelAngles } from "../../report/angle-csv.ts";
 import { angleRemarks } from "../../report/angle-remarks.ts";
 import { type AngleTable, responseAngleTable, weightAngleTable } from "../../report/angle-table.ts";
 import { shortNames } from "../../report/side-by-side.ts";
-import { addDataFlags, type DataFlags } from "../data-flags.ts";
+import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, numberIn, positiveInteger } from "../options.ts";
 import { checkOutput } from "../output.ts";
@@ -54,7 +54,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--html <file>", "also write a page with histograms, heat maps and spectra")
     .option("--json", "print all figures as JSON")
     .option("--csv", "print one line per layer and model, for spreadsheets");
-  addDataFlags(command);
+  const dataFlags = addDataFlags(command);
   addDimensionFlags(command, "batch size for running the model, if the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -64,6 +64,7 @@ export function define(command: Command, streams: CommandStreams): void {
         `response angles need --data: give it, or leave out --${ofResponses.join(" and --")}`,
       );
     }
+    checkHasData(command, dataFlags, "angles of weights need none");
     if (flags.json && flags.csv) throw new UsageError("give --json or --csv, not both");
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write, "--html");
     const models = await measure(paths, flags, terminal).finally(() => terminal.status());

@@ -8,8 +8,9 @@ import { type BackendName, nodeBackends } from "../../passes/backends/names.ts";
 import { type ModelFacts, modelFacts } from "../../programs/model-facts.ts";
 import { formatBytes } from "../../report/byte-count.ts";
 import { fixed, formatTable } from "../../report/table.ts";
+import { checkFallback } from "../../runtime/check-run-options.ts";
 import { newTrainer } from "../begin-run.ts";
-import { addDataFlags, type DataFlags } from "../data-flags.ts";
+import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { withLossFiles } from "../loss-files.ts";
 import { given, positiveInteger, repeated } from "../options.ts";
@@ -53,7 +54,11 @@ export function define(command: Command, streams: CommandStreams): void {
   addStepFlags(command);
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
-    checkDataFlags(flags, command, dataFlags);
+    checkHasData(command, dataFlags, "random samples need none");
+    if (flags.data === undefined && flags.classWeights === "balanced") {
+      throw new UsageError("--class-weights balanced needs --data");
+    }
+    if (flags.backend?.every((name) => name === "cpu")) checkFallback(flags.allowFallback, "cpu");
     const model = await readModel(path);
     const facts = modelFacts(model, dimensionsOf(flags));
     if (facts.artifact !== undefined) {
@@ -83,21 +88,6 @@ export function define(command: Command, streams: CommandStreams): void {
 function backendName(text: string): string {
   if (nodeBackends.some((name) => name === text)) return text;
   throw new InvalidArgumentError(`Give one of ${nodeBackends.join(", ")}.`);
-}
-
-/** @throws UsageError for flags of data where the samples are random */
-function checkDataFlags(flags: Flags, command: Command, names: readonly string[]): void {
-  if (flags.data !== undefined) return;
-  const found = command.options.filter(
-    (option) =>
-      names.includes(option.attributeName()) &&
-      command.getOptionValueSource(option.attributeName()) === "cli",
-  );
-  if (flags.classWeights === "balanced") throw new UsageError("--class-weights balanced needs --data");
-  if (found.length === 0) return;
-  throw new UsageError(
-    `${found.map(({ long }) => long).join(", ")}: give --data too; random samples need none`,
-  );
 }
 
 /** The options of the step that `train` would build, and the samples. */

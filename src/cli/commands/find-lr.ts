@@ -6,6 +6,7 @@ import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { rateText } from "../../report/rate-text.ts";
+import { checkFallback } from "../../runtime/check-run-options.ts";
 import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { newTrainer } from "../begin-run.ts";
 import { addTrainingDataFlags, type TrainingDataFlags } from "../data-flags.ts";
@@ -49,6 +50,7 @@ export function define(command: Command, streams: CommandStreams): void {
         "an average of the weights changes no loss of a training step: leave --ema and --swa out of find-lr",
       );
     }
+    checkFallback(flags.allowFallback, flags.backend);
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write, "--html");
     const model = await readModel(path);
     const facts = modelFacts(model, dimensionsOf(flags));

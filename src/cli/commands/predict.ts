@@ -32,8 +32,14 @@ export function define(command: Command, streams: CommandStreams): void {
     command,
     "the loss that the model was trained with, which says what its numbers mean (default: the one that the model records, else cross-entropy where the model or the data have classes)",
   );
+  const ofLoss = command.options.filter((option) =>
+    ["ignoreIndex", "labels", "labelSmoothing", "classWeights"].includes(option.attributeName()),
+  );
+  for (const option of ofLoss) option.hideHelp();
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    const asked = ofLoss.find((option) => option.attributeName() in flags);
+    if (asked) throw new UsageError(`${asked.long} changes a loss, and predict computes none: leave it out`);
     const output = await chosenOutput(flags, outputBeside(path, "predictions", "csv"), terminal.write);
     if (!/\.(csv|jsonl)$/i.test(output)) {
       throw new UsageError(`${output}: predictions are written as .csv or .jsonl; give a name that ends so`);

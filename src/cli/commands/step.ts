@@ -16,6 +16,7 @@ import { dimensionsOf } from "../dimension-flags.ts";
 import { withLossFiles } from "../loss-files.ts";
 import { optimizerOf } from "../optimizer-flags.ts";
 import { addOutputFlag, checkOutput, type OutputFlags, outputBeside } from "../output.ts";
+import { checkBesideOwnPenalty } from "../penalty-flags.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 import { addStepFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
 
@@ -53,6 +54,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const model = await readModel(path);
     await checkIsNoData(output, model);
     const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
+    if (block !== undefined && flags.penalty === undefined) checkBesideOwnPenalty(flags);
     const {
       optimizer,
       learningRate: _,

@@ -5,7 +5,7 @@ import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
 import { visible } from "../../visible.ts";
-import { addDataFlags, type DataFlags } from "../data-flags.ts";
+import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, wholeNumber } from "../options.ts";
 import { readData } from "../read-data.ts";
@@ -34,11 +34,12 @@ export function define(command: Command, streams: CommandStreams): void {
       number,
     )
     .option("--json", "print the whole report as JSON");
-  addDataFlags(command);
+  const dataFlags = addDataFlags(command);
   addDimensionFlags(command, `samples to compare on (default: ${defaultSamples})`);
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
     const injectedPath = paths.at(-1) ?? "";
+    checkHasData(command, dataFlags, "random numbers need none");
     if (paths.length > 2) {
       throw new UsageError(
         `verify compares two models: the original and the injected one, not ${paths.length}`,

@@ -1,4 +1,5 @@
 import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
+import { checkKnown, type OptionNames } from "../../known-options.ts";
 import { checkNumber, type NumberRange } from "../../numbers.ts";
 import { randomStream } from "../../random.ts";
 import type { Column, Dataset, TrainingPass } from "../dataset.ts";
@@ -46,8 +47,12 @@ export interface DrawnChange {
   readonly factors: readonly [number, number, number] | undefined;
 }
 
-/** @throws UsageError for a strength out of range */
-export function checkAugmentation({ crop, color }: Augmentation): void {
+const changeNames = { flip: true, crop: true, color: true } as const satisfies OptionNames<Augmentation>;
+
+/** @throws UsageError for a change that there is not, and a strength out of range */
+export function checkAugmentation(changes: Augmentation): void {
+  checkKnown("an augmentation", changes, changeNames);
+  const { crop, color } = changes;
   checkNumber("crop of the augmentation", crop, cropRange);
   checkNumber("color of the augmentation", color, properShareOrOne);
 }

@@ -49,8 +49,20 @@ async function* objectsIn(path: string) {
     if (typeof object !== "object" || object === null || Array.isArray(object)) {
       throw new DataError(`${path}: line ${line} holds no object; give one JSON object per line`);
     }
-    yield { object: object as Record<string, unknown>, line };
+    yield { object: withDigits(object as Record<string, unknown>, text), line };
   }
+}
+
+/** The object, with the digits of whole numbers that lost some when they were read: who uses such a column is told. */
+function withDigits(object: Record<string, unknown>, text: string): Record<string, unknown> {
+  const isLarge = (value: unknown) => Number.isInteger(value) && !Number.isSafeInteger(value);
+  const large = Object.entries(object).filter(([, value]) => isLarge(value));
+  const written = [...text.matchAll(/[\s:](-?\d{16,})\s*(?=[,}])/g)].map(([, digits = ""]) => digits);
+  const lost = large.flatMap(([key, value]) => {
+    const digits = written.find((one) => Number(one) === value);
+    return digits === undefined ? [] : [[key, digits] as const];
+  });
+  return { ...object, ...Object.fromEntries(lost) };
 }
 
 function cellOf(value: unknown, path: string, line: number, key: string): Cell {

@@ -10,7 +10,7 @@ import { compressors } from "hyparquet-compressors";
 import { DataError, FileError, messageOf } from "../../errors.ts";
 import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
-import type { Cell, TableSource } from "./table-source.ts";
+import { type Cell, type TableSource, tooLarge } from "./table-source.ts";
 
 /** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
 export async function parquetTable(path: string): Promise<TableSource> {
@@ -93,7 +93,7 @@ function cellOf(value: unknown, path: string, row: number, column: string): Cell
   if (typeof value === "bigint") {
     const number = Number(value);
     if (Number.isSafeInteger(number)) return number;
-    throw new DataError(`${path}: row ${row}, column "${column}" holds ${value}, too large to be exact`);
+    throw new DataError(`${path}: row ${row}, column "${column}" ${tooLarge(value)}`);
   }
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
   if (value instanceof Date) return value.getTime() / 1000;

@@ -137,11 +137,18 @@ function fed(
         ? [`; the column ${index.name || "without a name"} is an index of pandas (index=False leaves it out)`]
         : []),
     ].join("");
+    const comma = columns.find(
+      (column) =>
+        column.kind === "category" && column.categories.every((text) => /^[-+]?\d*,\d+$/.test(text)),
+    );
+    const decimals = comma
+      ? `; column "${comma.name}" holds numbers with a decimal comma: write points, or separate the columns with semicolons`
+      : "";
     const parts = columns.map(
       (column) => `${column.name || '""'}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
     );
     throw new DataError(
-      `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input.name}" of the model takes ${elementCount(fixed)}: choose columns with --columns${advice}`,
+      `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input.name}" of the model takes ${elementCount(fixed)}: choose columns with --columns${advice}${decimals}`,
     );
   }
   const single = columns.length === 1 && width === 1 && shape.length === 0;
@@ -159,7 +166,11 @@ function checkMissing(
   if (missing !== undefined && !isLabel && column.kind !== "list") return;
   const help = isLabel || column.kind === "list" ? "--missing drop" : "--missing mean, zero or drop";
   const what = isLabel ? "label" : "column";
+  const trailing =
+    column.name === ""
+      ? ", or --columns without the column that has no name (lines may end in a separator)"
+      : "";
   throw new DataError(
-    `${source.name}: ${placeOf(source, column.firstMissing)}, ${what} "${column.name}" has no value (${column.missing} rows have none): use ${help}`,
+    `${source.name}: ${placeOf(source, column.firstMissing)}, ${what} "${column.name}" has no value (${column.missing} rows have none): use ${help}${trailing}`,
   );
 }

@@ -1,5 +1,13 @@
 import { DataError } from "../../errors.ts";
-import { type Cell, isMissing, numberIn, type TableSource, textIn } from "./table-source.ts";
+import {
+  type Cell,
+  isMissing,
+  losesDigits,
+  numberIn,
+  type TableSource,
+  textIn,
+  tooLarge,
+} from "./table-source.ts";
 
 /** Most different texts of a column. */
 const mostCategories = 4096;
@@ -81,6 +89,7 @@ class ColumnSurvey {
         `holds ${textIn(cell)}, where the rows before hold lists of ${this.#length} numbers`,
       );
     }
+    if (losesDigits(cell)) throw this.#error(row, tooLarge(textIn(cell)));
     const number = numberIn(cell);
     if (number === undefined) {
       this.#isText = true;

@@ -69,6 +69,14 @@ export function numberIn(cell: Cell | undefined): number | undefined {
   return numberText.test(text) ? Number(text) : undefined;
 }
 
+/** Whether a cell is a whole number that would lose digits. */
+export const losesDigits = (cell: Cell | undefined): boolean =>
+  typeof cell === "string" && /^\s*[-+]?\d{16,}\s*$/.test(cell) && !Number.isSafeInteger(Number(cell));
+
+/** What is wrong with such a number, as the end of a sentence. */
+export const tooLarge = (number: unknown): string =>
+  `holds ${number}, which is too large to be exact (2^53 is the limit): divide it, put letters before it, or leave its column out with --columns`;
+
 /** The text in a cell. */
 export const textIn = (cell: Cell | undefined): string =>
   typeof cell === "string" ? cell.trim() : String(cell);

@@ -1,0 +1,59 @@
+import { elementCount } from "../onnx/tensor.ts";
+import { type Dataset, eachRows } from "./dataset.ts";
+
+/** Most classes that are counted. */
+const mostClasses = 100_000;
+
+/**
+ * Remarks on labels from which less is learned, or measured, than it seems: of one class alone, of fewer classes than the model
+ * has, and held-out samples that lack a class or have one of their own.
+ * @param classes - those that the model tells apart
+ */
+export function classRemarks(train: Dataset, held: Dataset | undefined, classes: number): string[] {
+  const learned = classesIn(train, classes);
+  if (!learned || learned.size === 0) return [];
+  const lacking = Array.from({ length: classes }, (_, i) => i).filter((one) => !learned.has(one));
+  const [only = 0] = learned;
+  const isFirst = Math.max(...learned) === learned.size - 1;
+  const advice = isFirst ? ` (--classes ${learned.size} makes a last layer for those)` : "";
+  const ofTraining =
+    learned.size === 1
+      ? [
+          `${train.name}: every training sample has the label ${only}, from which a model only learns to say ${only}`,
+        ]
+      : lacking.length > 0
+        ? [
+            `${train.name}: the training samples have ${learned.size} of the model's ${classes} classes, and never ${listOf(lacking)}${advice}`,
+          ]
+        : [];
+  const measured = held && classesIn(held, classes);
+  if (!held || !measured || measured.size === 0) return ofTraining;
+  const missed = [...learned].filter((one) => !measured.has(one));
+  const unknown = [...measured].filter((one) => !learned.has(one));
+  return [
+    ...ofTraining,
+    ...(missed.length > 0
+      ? [`${held.name}: no sample of ${listOf(missed)}, whose figures mean nothing`]
+      : []),
+    ...(unknown.length > 0
+      ? [`${held.name}: samples of ${listOf(unknown)}, which no training sample has`]
+      : []),
+  ];
+}
+
+/** The classes that occur, in order; undefined for labels that are no classes, or come while a run trains. */
+function classesIn({ y, labels, size }: Dataset, classes: number): ReadonlySet<number> | undefined {
+  if (!labels || y.type !== "integer" || classes > mostClasses) return undefined;
+  const found = new Set<number>();
+  let read = 0;
+  eachRows(labels, size, (values) => {
+    read += values.length;
+    for (const label of values) if (label >= 0 && label < classes) found.add(label);
+  });
+  return read === size * elementCount(y.shape) ? new Set([...found].sort((a, b) => a - b)) : undefined;
+}
+
+function listOf(classes: readonly number[]): string {
+  const some = classes.length > 5 ? `${classes.slice(0, 5).join(", ")} …` : classes.join(", ");
+  return `${classes.length === 1 ? "class" : `the ${classes.length} classes`} ${some}`;
+}

@@ -1,0 +1,24 @@
+import { UsageError } from "../errors.ts";
+import type { OptionNames } from "../known-options.ts";
+import { checkNormalization } from "./check-trainer-options.ts";
+import type { ModelRunOptions } from "./model-run.ts";
+
+/** Names of {@link ModelRunOptions}. */
+export const runOptionNames = {
+  ...{ output: true, batch: true, normalize: true, backend: true, signal: true },
+  ...{ threads: true, allowFallback: true, onMessage: true },
+} as const satisfies OptionNames<ModelRunOptions>;
+
+/** @throws UsageError for options of a run over a dataset that would have no effect, or have no such value */
+export function checkRunOptions({ normalize, allowFallback, backend }: ModelRunOptions): void {
+  checkNormalization(normalize);
+  checkFallback(allowFallback, backend);
+}
+
+/** @throws UsageError where nothing can fall back on the CPU, because everything runs there */
+export function checkFallback(allowFallback: boolean | undefined, backend: string | undefined): void {
+  if (!allowFallback || backend === "webgpu" || backend === "cuda") return;
+  throw new UsageError(
+    "allowFallback (--allow-fallback) belongs to the backends cuda and webgpu: on the CPU everything runs there",
+  );
+}

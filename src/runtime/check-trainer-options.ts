@@ -1,0 +1,115 @@
+import type { LoraOptions } from "../adapters/adapter.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { UsageError } from "../errors.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
+import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
+import {
+  anyNumber,
+  checkNumber,
+  notNegative,
+  positive,
+  properShare,
+  seedNumber,
+  threadCount,
+} from "../numbers.ts";
+import { checkPlanNames } from "../penalties/plan-names.ts";
+import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
+import type { ParameterGroup } from "../programs/options.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
+import type { EarlyStop, FitOptions } from "./fit-plan.ts";
+import type { OwnEvaluation } from "./own-evaluation.ts";
+import type { TrainerOptions } from "./trainer-options.ts";
+
+/** Names of {@link TrainerOptions}. */
+export const trainerOptionNames = {
+  ...updateOptionNames,
+  ...runOptionNames,
+} as const satisfies OptionNames<TrainerOptions>;
+
+const groupNames = {
+  ...{ match: true, learningRate: true, weightDecay: true, freezeUntil: true },
+} as const satisfies OptionNames<ParameterGroup>;
+
+const loraNames = {
+  ...{ rank: true, alpha: true, dropout: true, scaling: true, dora: true, ia3: true },
+  ...{ include: true, exclude: true, feedforward: true, trainHead: true, seed: true },
+} as const satisfies OptionNames<LoraOptions>;
+
+const fitNames = {
+  ...{ epochs: true, maxSteps: true, validation: true, checkpoint: true, monitor: true, keep: true },
+  ...{ earlyStop: true, callbacks: true, otherData: true, signal: true },
+} as const satisfies OptionNames<FitOptions>;
+
+const earlyStopNames = {
+  ...{ patience: true, minimumChange: true, monitor: true },
+} as const satisfies OptionNames<EarlyStop>;
+
+/** @throws UsageError for an option that a fit does not have; SorthError for samples that a loss of embeddings cannot pair */
+export async function checkFit(
+  options: FitOptions,
+  train: Dataset,
+  { objective }: Pick<TrainerOptions, "objective">,
+  ports: StepPorts,
+): Promise<void> {
+  checkKnown("fit", options, fitNames);
+  if (typeof options.earlyStop === "object") checkKnown("earlyStop", options.earlyStop, earlyStopNames);
+  if (objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective))) {
+    (await import("../data/pairs.ts")).checkPairs(train, objective, ports);
+  }
+}
+
+/**
+ * Checks the options of a run that say nothing about its graph.
+ * @throws UsageError for an option that there is not, and for a value that an option does not accept
+ */
+export function checkTrainerOptions(options: TrainerOptions): void {
+  checkKnown("a Trainer", options, trainerOptionNames);
+  checkNumber("the learning rate", options.learningRate, notNegative);
+  checkNumber("the penalty's weight", options.penaltyWeight, notNegative);
+  checkNumber("the penalty's share", options.penaltyShare, properShare);
+  if (options.penaltyShare !== undefined && options.penaltyWeight !== undefined) {
+    throw new UsageError(
+      "give either penaltyWeight (--weight) or penaltyShare (--share): a share chooses the weight",
+    );
+  }
+  checkNumber("alpha of mixup", options.mixup, positive);
+  checkNumber("the seed", options.seed, seedNumber);
+  checkNumber("the number of threads", options.threads, threadCount);
+  checkNormalization(options.normalize);
+  checkPlanNames(options.penalties ?? []);
+  for (const group of options.groups ?? []) checkKnown("a group of parameters", group, groupNames);
+  if (options.lora) checkKnown("lora", options.lora, loraNames);
+  for (const name of ["schedule", "penaltySchedule"] as const) {
+    const schedule: unknown = options[name];
+    if (["undefined", "string", "function"].includes(typeof schedule)) continue;
+    throw new UsageError(`${name} takes a text, as in "cosine:warmup=100", or a function`);
+  }
+}
+
+/** @throws UsageError for a scaling of pixels that there is not */
+export function checkNormalization(normalize: TrainerOptions["normalize"]): void {
+  if (normalize === undefined || normalize === "0..1" || normalize === "none") return;
+  if (typeof normalize !== "object") {
+    throw new UsageError(`normalize takes "0..1", "none" or { mean, std }, not ${JSON.stringify(normalize)}`);
+  }
+  for (const number of normalize.mean) checkNumber("a mean of normalize", number, anyNumber);
+  for (const number of normalize.std) checkNumber("a standard deviation of normalize", number, positive);
+}
+
+/**
+ * Checks the samples of a fit, and tells of classes that they lack.
+ * @throws SorthError for labels that the loss cannot take
+ */
+export async function checkSamples(
+  evaluation: OwnEvaluation,
+  { train, validation }: { readonly train: Dataset; readonly validation: Dataset | undefined },
+  { onMessage }: Pick<TrainerOptions, "onMessage">,
+): Promise<void> {
+  for (const data of [train, validation]) if (data) await evaluation.check(data);
+  const [term, second] = await evaluation.terms();
+  const shape = term?.prediction?.shape;
+  if (!onMessage || !shape || second || term.objective?.name !== "cross-entropy") return;
+  const { classRemarks } = await import("../data/class-remarks.ts");
+  const classes = shape[term.objective.classAxis?.(shape) ?? 1] ?? 0;
+  for (const text of classRemarks(train, validation, classes)) onMessage(text);
+}

@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { classRemarks } from "../../src/data/class-remarks.ts";
+import { arrayDataset, type Dataset, loadData } from "../../src/index.ts";
+
+const own = mkdtempSync(join(tmpdir(), "sorth-tables-"));
+afterAll(() => rmSync(own, { recursive: true, force: true }));
+
+async function rowsOf(name: string, text: string): Promise<{ x: number[]; y: number[] }> {
+  writeFileSync(join(own, name), text);
+  const { train } = await loadData(join(own, name));
+  const x = new Float64Array(train.size * (train.x.shape[0] ?? 1));
+  const y = new Float64Array(train.size);
+  await train.fill(
+    Array.from({ length: train.size }, (_, i) => i),
+    x,
+    y,
+  );
+  return { x: [...x], y: [...y] };
+}
+
+describe("tables as programs write them", () => {
+  test.each([
+    ["excel.csv", 'sep=;\r\na;b;y\r\n1,5;"2";0\r\n-3;4e-1;1\r\n'],
+    ["excel-comma.csv", "\ufeffsep=,\na,b,y\n1.5,2,0\n-3,4e-1,1\n"],
+    ["bars.csv", "a|b|y\n1,5|2|0\n-3|0.4|1\n"],
+    ["tabs.tsv", "a\tb\ty\n1,5\t2\t0\n-3\t,4\t1\n"],
+  ])("%s: the separator that Excel's first line names, bars, and decimal commas", async (name, text) => {
+    expect(await rowsOf(name, text)).toEqual({ x: [1.5, 2, -3, Math.fround(0.4)], y: [0, 1] });
+  });
+
+  test.each([
+    [
+      "short.csv",
+      "a,b,y\n1,2,0\n1,0\n",
+      /line 3 has 2 cells, and the first line names 3 columns: .* "," must/,
+    ],
+    ["long.csv", "a;b;y\n1;2;0;4\n", /line 2 has 4 cells, .* that holds ";" must stand in quotes/],
+    ["open.csv", 'a,b,y\n1,"2,0\n1,2,0\n', /a quote is not closed/],
+    ["inside.csv", 'a,b,y\n1,"2"x,0\n', /line 2 has a quote inside a cell: .* write each quote in it twice/],
+    [
+      "trailing.csv",
+      "a,b,y,\n1,2,0,\n",
+      /column "" has no value .*--columns without the column that has no name/,
+    ],
+    [
+      "large.csv",
+      "a,y\n1,0\n9007199254740993,1\n",
+      /row 2 \(line 3\), column "a" holds 9007199254740993, .* exact/,
+    ],
+    [
+      "large.jsonl",
+      '{"a":1,"y":0}\n{"a":-9007199254740993,"y":1}\n',
+      /row 2 .* holds -9007199254740993, .* exact/,
+    ],
+  ])("%s is refused in words", async (name, text, says) => {
+    await expect(rowsOf(name, text)).rejects.toThrow(says);
+  });
+
+  test("whole numbers as doubles hold them are no loss, nor is a number with an exponent", async () => {
+    const text = '{"a":9007199254740991,"b":1e20,"y":0}\n{"a":9007199254740992.5,"b":3,"y":1}\n';
+    expect((await rowsOf("exact.jsonl", text)).x.slice(1, 2)).toEqual([Math.fround(1e20)]);
+  });
+});
+
+describe("labels", () => {
+  const labelled = (name: string, labels: readonly number[]): Dataset => ({
+    ...arrayDataset(new Float32Array(labels.length), Int32Array.from(labels), [1]),
+    name,
+  });
+  test.each([
+    [[0, 1, 2], [2, 1, 0], []],
+    [
+      [0, 1, 1],
+      undefined,
+      [
+        "t: the training samples have 2 of the model's 3 classes, and never class 2 (--classes 2 makes a last layer for those)",
+      ],
+    ],
+    [[0, 2, 2], undefined, ["t: the training samples have 2 of the model's 3 classes, and never class 1"]],
+    [
+      [1, 1, -100],
+      undefined,
+      ["t: every training sample has the label 1, from which a model only learns to say 1"],
+    ],
+    [[0, 1, 2], [1, 1], ["v: no sample of the 2 classes 0, 2, whose figures mean nothing"]],
+    [
+      [0, 1, 0],
+      [0, 1, 2],
+      [
+        "t: the training samples have 2 of the model's 3 classes, and never class 2 (--classes 2 makes a last layer for those)",
+        "v: samples of class 2, which no training sample has",
+      ],
+    ],
+  ])("%j, held out %j", (train, held, says) => {
+    expect(classRemarks(labelled("t", train), held && labelled("v", held), 3)).toEqual(says);
+  });
+});
