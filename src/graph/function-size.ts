@@ -38,7 +38,7 @@ export const functionsByKey = (functions: readonly FunctionProto[]): Functions =
 
 /**
  * Counts the nodes into which a model's functions would expand, without expanding them.
- * @throws SorthError when there are too many, or when a function calls itself directly or through others, which the
+ * @throws SorthError for functions among the standard operators, when there are too many nodes, or when a function calls itself directly or through others, which the
  * standard forbids
  */
 export function checkFunctionSize(
@@ -46,6 +46,13 @@ export function checkFunctionSize(
   nodes: readonly onnx.NodeProto.$Properties[],
 ): void {
   if (functions.length === 0) return;
+  const standard = functions.find(({ domain }) => domainOf(domain) === "");
+  if (standard) {
+    // ONNX Runtime calls its own operator of that name, and the standard leaves it open.
+    throw new SorthError(
+      `the model defines a function ${standard.name} in the domain of the standard operators: give it a domain of its own`,
+    );
+  }
   const known = functionsByKey(functions);
   const sizes = new Map<string, Size | "open">();
   const sizeOfNodes = (list: readonly onnx.NodeProto.$Properties[], above: number): Size => {

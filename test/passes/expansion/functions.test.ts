@@ -211,6 +211,13 @@ describe("functions", () => {
     checkFunctionSize(chain.slice(0, 500), calling("F499"));
   });
 
+  test("a function that takes the name of a standard operator, which ONNX Runtime calls in its place, is refused", () => {
+    const relu = new onnx.FunctionProto({ ...linear, name: "Relu", domain: "ai.onnx" });
+    expect(() => checkFunctionSize([linear, relu], [])).toThrow(
+      /a function Relu in the domain of the standard/,
+    );
+  });
+
   test("a function of an older opset is raised, a newer one raises the model", async () => {
     const old = localFunction("Old", {
       opset: 11,
