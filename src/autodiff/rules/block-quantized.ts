@@ -212,6 +212,7 @@ export const blockQuantized = {
         note: "two bits",
       },
     ],
+    linear: true,
   },
 
   // y = (q[i] − zero[i])·scale[i] for rows i: only the scales have a gradient, Σ over a block of dy·(q − zero), added where read

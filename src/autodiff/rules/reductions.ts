@@ -123,7 +123,12 @@ export const reductions = {
   ReduceL1: reduction(
     (g, { x, dy }) =>
       g.mul(dy, g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type))),
-    { samples: reduceSamples([0.1, 1]) },
+    {
+      samples: [
+        ...reduceSamples([0.1, 1]),
+        { inputs: [[2, 3, 4], axesInput(1)], range: [-1, -0.1], note: "negative" },
+      ],
+    },
   ),
   // d log Σx = 1/Σx = e^(−y)
   ReduceLogSum: reduction((g, { y, dy }) => g.mul(dy, g.exp(g.neg(y))), { samples: reduceSamples([0.2, 2]) }),

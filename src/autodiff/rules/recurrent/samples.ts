@@ -2,7 +2,7 @@ import { type Attribute, float, int, string } from "../../../graph/attribute.ts"
 import type { Sample, SampleInput } from "../../rule.ts";
 
 /** Steps, batch, features and units of the samples. */
-const [T, N, I, H] = [4, 3, 2, 2];
+const [T, N, I, H] = [4, 3, 2, 3];
 
 interface Form {
   readonly directions?: number;
