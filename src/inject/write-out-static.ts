@@ -1,4 +1,5 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
+import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { findParameters } from "../analysis/parameters.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -16,17 +17,22 @@ import { takeBranches } from "../passes/expansion/take-branches.ts";
 import { unrollLoops } from "../passes/expansion/unroll-loops.ts";
 import { runPass, runPasses } from "../passes/pass.ts";
 
+/** How many nodes one Loop may become here, where each trip of a layer gets a penalty of its own: 200 trips of an LSTM's ten nodes. */
+const largest = 2_000;
+
 /**
  * Writes out the bodies that run the same way whatever lengths the model's free dimensions have: the branch that a constant
  * condition takes, every trip of a Loop whose count the file fixes. Other nodes stay, and a Loop keeps the reason as its `obstacle`.
+ * Nothing is written out where no body holds a layer.
  */
 export async function writeOutStatic(graph: Graph, model: Model, probe: Probe): Promise<void> {
+  if (hiddenLayers(graph).inBodies.length === 0) return;
   const { external } = model;
   const keep = new Set(findParameters(graph).parameters.map(({ value }) => value.name));
   const inliner = new Inliner(graph, external);
   const passes = [
     takeBranches({ inliner, keep }),
-    unrollLoops({ inliner, keep }),
+    unrollLoops({ inliner, keep, largest }),
     resolveSequences({ inliner }),
   ];
   do await storeDecisions(graph, model, { keep, probe });

@@ -120,6 +120,13 @@ describe("layers inside bodies", () => {
     expect(layers.map(({ name }) => name)).toEqual(listed.map(({ name }) => name));
   });
 
+  it("a Loop of more trips than a block writes out: its weights, and the reason for the responses", async () => {
+    const { messages, onMessage } = messagesOf();
+    const made = await inject(recurrent(400), { penalties: [som(), so({})], onMessage });
+    expect(sitesOf(made)).toEqual(expect.arrayContaining(["in", "again"]));
+    expect(messages.join("\n")).toContain("(it would unroll into more than 2000 nodes (6 at each trip))");
+  });
+
   it("a Loop whose count follows from a free length: the weights, and the reason for the responses", async () => {
     const { messages, onMessage } = messagesOf();
     const model = recurrent("T");

@@ -24,6 +24,8 @@ export interface InlineOptions {
   readonly external?: ExternalReader | undefined;
   /** Names of parameters: a value that is computed from them is no constant. */
   readonly keep: ReadonlySet<string>;
+  /** How many nodes one Loop or Scan may become; default: {@link largestExpansion}. */
+  readonly largest?: number | undefined;
 }
 
 /** The defaults of {@link InlineOptions}. */

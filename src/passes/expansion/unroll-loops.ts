@@ -11,6 +11,13 @@ import { stack, unstack } from "./slices.ts";
 /** Why a node stays as it is; undefined when it was expanded. */
 type Obstacle = string | undefined;
 
+interface Limits {
+  /** Whether a value depends neither on data nor on parameters. */
+  readonly constant: (value: Value) => boolean;
+  /** How many nodes one Loop or Scan may become. */
+  readonly largest: number;
+}
+
 /**
  * Writes out every trip of each Loop whose number of trips does not depend on data, and every step of each Scan whose
  * length is known. Another Loop or Scan keeps the reason as its `obstacle`. Bodies inside the bodies stay bodies.
@@ -25,12 +32,15 @@ export const unrollLoops = definePass({
   options: inlineOptions,
   async run(graph, options, { probe }) {
     const inliner = options.inliner ?? new Inliner(graph, options.external);
-    const constant = (value: Value) => isConstant(value, options);
+    const limits = {
+      constant: (value: Value) => isConstant(value, options),
+      largest: options.largest ?? largestExpansion,
+    };
     let unrolled = 0;
     const reasons: string[] = [];
     for (const node of graph.sorted()) {
-      if (node.op === "Loop") node.obstacle = await unrollLoop(inliner, node, probe, constant);
-      else if (node.op === "Scan") node.obstacle = unrollScan(inliner, node);
+      if (node.op === "Loop") node.obstacle = await unrollLoop(inliner, node, probe, limits);
+      else if (node.op === "Scan") node.obstacle = unrollScan(inliner, node, limits);
       else continue;
       if (node.obstacle) reasons.push(`${node.op} "${node.label}": ${node.obstacle}`);
       else unrolled++;
@@ -42,20 +52,19 @@ export const unrollLoops = definePass({
 
 /**
  * Writes out every trip of a Loop: states go from one to the next, stacked outputs are concatenated.
- * @param constant - whether a value depends neither on data nor on parameters
  * @returns why it stays a Loop, undefined if it is gone
  */
 async function unrollLoop(
   inliner: Inliner,
   node: Node,
   probe: Probe,
-  constant: (value: Value) => boolean,
+  { constant, largest }: Limits,
 ): Promise<Obstacle> {
   const body = bodyOf(node, "body");
   const size = Math.max(body.node?.length ?? 0, 1);
-  const trips = await tripCountOf(inliner.graph, node, probe, constant, Math.floor(largestExpansion / size));
+  const trips = await tripCountOf(inliner.graph, node, probe, constant, Math.floor(largest / size));
   if (typeof trips !== "number") return trips.reason;
-  const tooLarge = sizeObstacle(trips, size);
+  const tooLarge = sizeObstacle(trips, size, largest);
   if (tooLarge) return tooLarge;
   const states = node.inputs.slice(2);
   const stackedOutputs = node.outputs.slice(states.length);
@@ -95,7 +104,7 @@ async function unrollLoop(
  * Writes out every step of a Scan: its inputs are cut along their axes, in the direction asked for.
  * @returns why it stays a Scan, undefined if it is gone
  */
-function unrollScan(inliner: Inliner, node: Node): Obstacle {
+function unrollScan(inliner: Inliner, node: Node, { largest }: Limits): Obstacle {
   const { graph } = inliner;
   if (graph.opset < 9) return "its form before opset 9 has a batch axis";
   const body = bodyOf(node, "body");
@@ -111,7 +120,7 @@ function unrollScan(inliner: Inliner, node: Node): Obstacle {
   const steps = sequences[0]?.shape?.at(inputAxes[0] ?? 0);
   if (steps === undefined) return `the length of "${sequences[0]?.name}", which it runs over, is not known`;
   if (steps === 0) return "it runs zero times";
-  const tooLarge = sizeObstacle(steps, body.node?.length ?? 0);
+  const tooLarge = sizeObstacle(steps, body.node?.length ?? 0, largest);
   if (tooLarge) return tooLarge;
   const inputs = (body.input ?? []).map(({ name }) => name ?? "");
   const results = (body.output ?? []).map(({ name }) => name ?? "");
@@ -150,7 +159,7 @@ function finish(inliner: Inliner, node: Node, results: readonly (Value | null)[]
   inliner.replace(node, results.slice(0, node.outputs.length));
 }
 
-function sizeObstacle(trips: number, nodes: number): Obstacle {
-  if (trips * nodes <= largestExpansion) return undefined;
-  return `it would unroll into more than ${largestExpansion} nodes (${nodes} at each trip)`;
+function sizeObstacle(trips: number, nodes: number, largest: number): Obstacle {
+  if (trips * nodes <= largest) return undefined;
+  return `it would unroll into more than ${largest} nodes (${nodes} at each trip)`;
 }
