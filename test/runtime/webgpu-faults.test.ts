@@ -99,6 +99,22 @@ const wrong: Readonly<Record<string, { model: Model; x: readonly number[]; remed
     model: oneNode("Resize", [1, 2, 3, 3], (b) => sizes(b, [1, 2, 1, 1]), { mode: text("linear") }),
     ...{ x: [1, 2, 3, 3], remedy: refusal },
   },
+  "LSTM with clip and peepholes": {
+    model: oneNode(
+      "LSTM",
+      [2, 3, 2],
+      (b) => [
+        numbers(b, "w", [1, 12, 2]),
+        numbers(b, "r", [1, 12, 3]),
+        // The output gate would be far below the clip of −1.
+        numbers(b, "b", [1, 24], Array(24).fill(-3)),
+        ...[undefined, undefined, undefined],
+        numbers(b, "p", [1, 9], Array(9).fill(-1)),
+      ],
+      { hidden_size: 3, clip: { kind: "float", value: 1 } as never },
+    ),
+    ...{ x: [2, 3, 2], remedy: refusal },
+  },
   "SimplifiedLayerNormalization's second output": {
     model: oneNode(
       ...(["SimplifiedLayerNormalization", [3, 8], (b: GraphBuilder) => [numbers(b, "w", [8])]] as const),

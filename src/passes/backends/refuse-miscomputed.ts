@@ -76,5 +76,9 @@ const wrongForms: Readonly<Record<string, (node: Node) => string | undefined>> =
     }
     return x.length === 4 && x[1] !== y[1] ? "the channel axis is resized" : undefined;
   },
+  LSTM: (node) =>
+    node.attributes.has("clip") && node.inputs[7]
+      ? "with clip and peepholes, the output gate is clipped before its peephole is added"
+      : undefined,
   "com.microsoft.FusedConv": (node) => (node.inputs[3] ? "an added input ends the process" : undefined),
 });

@@ -74,7 +74,7 @@ export const forms: readonly Form[] = [
     backends: ["webgpu"],
     fault: true,
     change:
-      "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes → an error",
+      "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes, LSTM with clip and peepholes → an error",
     why: "WebGPU computes them wrongly without saying so, or ends the process",
     pass: async () => (await import("./refuse-miscomputed.ts")).refuseMiscomputed(),
   },
