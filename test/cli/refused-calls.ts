@@ -239,13 +239,6 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--ignore-index", "3", "--objective", "mse"), /--ignore-index belongs to --objective cross-entropy/],
   [train("--class-weights", "1", "--objective", "mse"), /--class-weights belongs to --objective/],
   [train("--seeds", "1,2", "--seed", "3"), /'--seeds <numbers>' cannot be used with option '--seed/],
-  ...["--ignore-index=1", "--labels=classes", "--label-smoothing=0.1", "--class-weights=1"].map(
-    (flag) =>
-      [
-        ["predict", "m.onnx", "--data", "d.npz", flag],
-        /changes a loss, and predict computes none: leave it out/,
-      ] as const,
-  ),
   ...[
     ["predict", "m.onnx", "--data", "d.npz"],
     ["evaluate", "m.onnx", "--data", "d.npz"],

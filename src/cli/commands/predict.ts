@@ -38,8 +38,10 @@ export function define(command: Command, streams: CommandStreams): void {
   for (const option of ofLoss) option.hideHelp();
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
+    // They may be given all the same, so that evaluate and predict take one list of flags.
     const asked = ofLoss.find((option) => option.attributeName() in flags);
-    if (asked) throw new UsageError(`${asked.long} changes a loss, and predict computes none: leave it out`);
+    if (asked)
+      terminal.note(`${asked.long} changes a loss, and predict computes none: it has no effect here`);
     const output = await chosenOutput(flags, outputBeside(path, "predictions", "csv"), terminal.write);
     if (!/\.(csv|jsonl)$/i.test(output)) {
       throw new UsageError(`${output}: predictions are written as .csv or .jsonl; give a name that ends so`);
