@@ -41,7 +41,9 @@ export function penaltyParts(
   }
   const parts = buildPenalties(g, plans, sites, { ...options, tell: note });
   if (parts.length > 0) return parts;
-  const why = reasons.length === 0 ? "it has none with a weight" : reasons.slice(0, 3).join("; ");
+  // What another penalty could take comes first: there the user has a choice.
+  const first = [...reasons.slice(skipped.length), ...reasons].slice(0, Math.min(3, reasons.length));
+  const why = first.length === 0 ? "it has none with a weight" : first.join("; ");
   throw new SorthError(`no layer of the model can take a penalty (${why})`);
 }
 

@@ -191,6 +191,20 @@ describe("choice of layers", () => {
       /no layer of the model can take a penalty \(product: no penalty: one unit has no pairs\)/,
     );
   });
+
+  it("names first the layers that another penalty takes", async () => {
+    const product = (name: string) => ({ opType: "MatMul", name, input: ["x", `${name}.w`], output: [name] });
+    const lone = ["a", "b", "c", "d"];
+    const graph = {
+      ...{ name: "one row", node: [...lone, "fc"].map(product) },
+      initializer: [...lone.map((name) => parameter(`${name}.w`, [6, 1])), parameter("fc.w", [6, 4])],
+      input: [info("x", "float", [1, 6])],
+      output: [...lone.map((name) => info(name, "float", [1, 1])), info("fc", "float", [1, 4])],
+    };
+    await expect(withSom(Model.fromBytes(modelOf(graph)))).rejects.toThrow(
+      /take a penalty \(fc: no som penalty: one row .*; a: no penalty: one unit has no pairs; b: /,
+    );
+  });
 });
 
 describe("inject refuses", () => {
