@@ -28,9 +28,12 @@ export const fraction = numberIn(properShare);
 /** A regular expression. */
 export function pattern(text: string): RegExp {
   try {
-    return new RegExp(text);
+    const expression = new RegExp(text);
+    // An expression that is too large is refused when it is used first.
+    expression.test("");
+    return expression;
   } catch {
-    throw new InvalidArgumentError("It is not a regular expression.");
+    throw new InvalidArgumentError("It is not a regular expression, or it is too large.");
   }
 }
 

@@ -46,7 +46,10 @@ export function checkedOptions<O extends OptimizerOptions>(
 export function patternOf(text: string): RegExp {
   const [, source = text, flags = ""] = /^\/(.*)\/([a-z]*)$/s.exec(text) ?? [];
   try {
-    return new RegExp(source, flags);
+    const pattern = new RegExp(source, flags);
+    // One that is too large is refused when it is used first; that must not move where a global one goes on.
+    new RegExp(pattern).test("");
+    return pattern;
   } catch {
     throw new UsageError(`"${text}" is no regular expression`);
   }

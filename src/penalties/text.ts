@@ -75,7 +75,10 @@ function weightIn(text: string, name: string): number {
 
 function patternIn(text: string, name: string): RegExp {
   try {
-    return new RegExp(text);
+    const pattern = new RegExp(text);
+    // One that is too large is refused when it is used first.
+    pattern.test("");
+    return pattern;
   } catch {
     throw new UsageError(`"${text}", which chooses layers of the penalty ${name}, is no regular expression`);
   }

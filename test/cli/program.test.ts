@@ -71,6 +71,10 @@ describe("sorth-onnx", () => {
     { argv: ["train", "models/mlp.onnx", "-o", "b.onnx"], says: "required option '--data <source>'" },
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--lambda1", "many"], says: "Give a number" },
     { argv: ["inject", "a.onnx", "-o", "b.onnx", "--include", "("], says: "not a regular expression" },
+    {
+      argv: ["inject", "a.onnx", "-o", "b.onnx", "--include", "y".repeat(200_000)],
+      says: "or it is too large",
+    },
     { argv: ["inject", "models/mlp.onnx", "-o", "b.onnx", "--penalty", "sum"], says: 'no penalty "sum"' },
     ...[
       ["so:gamma=1", 'the penalty so has no option "gamma"'],
