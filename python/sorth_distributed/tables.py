@@ -80,15 +80,18 @@ def _rows(path: Path) -> Iterator[Row]:
             bare = re.sub(r'"[^"]*"', "", first)
             separator = said[1] if said else max(",;\t|", key=bare.count) if kind == ".csv" else "\t"
             for row in csv.DictReader(file, delimiter=separator, skipinitialspace=True):
-                # Where nothing but the comma separates, a comma in a number is the decimal point.
-                yield row if separator == "," else {name: _with_point(cell) for name, cell in row.items()}
+                yield row if separator == "," else {name: _with_point(cell, separator) for name, cell in row.items()}
     except (OSError, ValueError, csv.Error) as error:
         raise RunError(f"{path}: cannot be read ({error})") from error
 
 
-def _with_point(cell: Any) -> Any:
-    is_decimal = isinstance(cell, str) and re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", cell)
-    return cell.replace(",", ".") if is_decimal else cell
+def _with_point(cell: Any, separator: str) -> Any:
+    """A number with a decimal comma; behind tabs and bars, 1,234 may be a thousand and more, and stays a text."""
+    if not isinstance(cell, str) or not re.fullmatch(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*", cell):
+        return cell
+    if separator != ";" and re.fullmatch(r"\s*[-+]?[1-9]\d{0,2},\d{3}\s*", cell):
+        return cell
+    return cell.replace(",", ".")
 
 
 def _is_missing(cell: Any) -> bool:

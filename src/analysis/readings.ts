@@ -26,6 +26,8 @@ interface End extends Read {
   readonly computed: boolean;
   /** The role that an operator along the chain gave it. */
   readonly role?: Role;
+  /** Where the bodies of the node at the end read it. */
+  readonly inside?: readonly Reading[];
 }
 
 /** Operators that compute the divisor of a normalization written in single operators. */
@@ -86,13 +88,10 @@ export class Readings {
   #find(value: Value, dims: readonly number[]): Reading[] {
     return [...value.uses].flatMap((use) =>
       this.#ends({ ...use, value }, dims, false, new Set()).flatMap((end): Reading[] => {
-        const { node, index, computed } = end;
-        const inside = this.#inBodies(end, dims).map((reading) => ({
-          ...reading,
-          ...{ use, computed: computed || reading.computed },
-        }));
-        if (inside.length > 0) return inside;
-        return [{ use, node, index, computed, role: end.role ?? this.#roleOf(end, dims) }];
+        const { node, index, computed, inside = [] } = end;
+        if (inside.length === 0)
+          return [{ use, node, index, computed, role: end.role ?? this.#roleOf(end, dims) }];
+        return inside.map((reading) => ({ ...reading, ...{ use, computed: computed || reading.computed } }));
       }),
     );
   }
@@ -125,7 +124,8 @@ export class Readings {
   #step(read: Read, dims: readonly number[], computed: boolean, seen: Set<Node>): Read | End[] {
     const { node, index } = read;
     const end = { ...read, computed };
-    if (index < 0 || this.#inBodies(read, dims).length > 0) return [end];
+    const inside = this.#inBodies(read, dims);
+    if (index < 0 || inside.length > 0) return [{ ...end, inside }];
     if (formal.has(node.op)) return [];
     const passes = passing.has(node.op) && index === 0;
     const [first] = node.outputs;

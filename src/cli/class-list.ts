@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { FileError, UsageError } from "../errors.ts";
 import { type Model, replaceHead } from "../index.ts";
+import { textIn } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
 import { given } from "./options.ts";
@@ -40,7 +40,7 @@ async function classesIn(text: string): Promise<number | string[]> {
 
 async function namesInFile(path: string): Promise<string[]> {
   try {
-    return (await readFile(path, "utf8")).replace(/\s+$/, "").split(/\r?\n/);
+    return (await textIn(path)).replace(/\s+$/, "").split(/\r?\n/);
   } catch (error) {
     throw new FileError(`--classes: cannot read "${path}": ${reasonOf(error)}`);
   }

@@ -1,5 +1,6 @@
 import { InvalidArgumentError } from "commander";
 import { anyNumber, count, countFromZero, type NumberRange, properShare } from "../numbers.ts";
+import { regularExpression } from "../regular-expression.ts";
 
 export { given } from "../given.ts";
 
@@ -28,10 +29,7 @@ export const fraction = numberIn(properShare);
 /** A regular expression. */
 export function pattern(text: string): RegExp {
   try {
-    const expression = new RegExp(text);
-    // An expression that is too large is refused when it is used first.
-    expression.test("");
-    return expression;
+    return regularExpression(text);
   } catch {
     throw new InvalidArgumentError("It is not a regular expression, or it is too large.");
   }
@@ -39,7 +37,7 @@ export function pattern(text: string): RegExp {
 
 /** A pattern that matches if either of two patterns does. */
 export const either = (a: RegExp | undefined, b: RegExp): RegExp =>
-  a ? new RegExp(`(?:${a.source})|(?:${b.source})`) : b;
+  a ? pattern(`(?:${a.source})|(?:${b.source})`) : b;
 
 /** A regular expression of a repeatable option; the patterns of all its uses are joined by "or". */
 export const patterns = (text: string, before: RegExp | undefined): RegExp => either(before, pattern(text));

@@ -38,8 +38,8 @@ export const functionsByKey = (functions: readonly FunctionProto[]): Functions =
 
 /**
  * Counts the nodes into which a model's functions would expand, without expanding them.
- * @throws SorthError for functions among the standard operators, when there are too many nodes, or when a function calls itself directly or through others, which the
- * standard forbids
+ * @throws SorthError for a function in the domain of the standard operators, for too many nodes, and for a function that calls
+ * itself directly or through others, which the standard forbids
  */
 export function checkFunctionSize(
   functions: readonly FunctionProto[],

@@ -8,9 +8,8 @@ import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { nodesInOrder } from "../graph/order.ts";
 import type { Model } from "../onnx/model.ts";
-import { hasBodies } from "../passes/expansion/expand-bodies.ts";
+import { writeOutBodies } from "../passes/expansion/expand-bodies.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
-import { liftBodyConstants } from "../passes/expansion/lift-body-constants.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import type { FoundLayers } from "../penalties/assemble.ts";
@@ -27,7 +26,7 @@ export interface ReachedGraph {
 
 /**
  * The graph of a model, in which the layers inside its functions can be seen, and those inside bodies that always run the same way
- * (`writeOutStatic`). A function in a newer opset than the model's, or
+ * (`writeOutBodies`). A function in a newer opset than the model's, or
  * with operators of a domain that the model does not import, is left as a call: a block in the file could not repeat its nodes.
  */
 export async function reachFunctions(model: Model, probe: Probe): Promise<ReachedGraph> {
@@ -41,11 +40,7 @@ export async function reachFunctions(model: Model, probe: Probe): Promise<Reache
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   const raised = [...graph.opsets].some(([domain, version]) => before.get(domain) !== version);
   const seen = raised ? graphOf(model) : graph;
-  if (hasBodies(seen)) {
-    runGraphPass(liftBodyConstants({ external: model.external }), seen);
-    const { writeOutStatic } = await import("./write-out-static.ts");
-    await writeOutStatic(seen, model, probe);
-  }
+  await writeOutBodies(seen, model, probe);
   await writeOutLayers(seen);
   return { ...reached, graph: seen };
 }

@@ -26,7 +26,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { hasBodies } from "../passes/expansion/expand-bodies.ts";
+import { writeOutBodies } from "../passes/expansion/expand-bodies.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { appliesTo } from "../penalties/applies.ts";
@@ -156,10 +156,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
     reason,
   });
   const missing = kind ? [] : openLengths(graph, options);
-  if (hasBodies(graph)) {
-    const { writeOutStatic } = await import("../inject/write-out-static.ts");
-    await writeOutStatic(graph, model, probe);
-  }
+  await writeOutBodies(graph, model, probe);
   const batch = kind ? undefined : (await inferShapes(graph, probe, { ...options, open: true })).batch;
   const { sites, skipped } = kind
     ? { sites: [], skipped: [] }

@@ -11,9 +11,8 @@ import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, elementCount, type Tensor } from "../onnx/tensor.ts";
-import { hasBodies } from "../passes/expansion/expand-bodies.ts";
+import { writeOutBodies } from "../passes/expansion/expand-bodies.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
-import { liftBodyConstants } from "../passes/expansion/lift-body-constants.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
@@ -44,11 +43,7 @@ export async function responseAngles(
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   await writeOutLayers(graph);
   const { chunks, dimensions } = sampleChunks(graph, data, batch);
-  if (hasBodies(graph)) {
-    runGraphPass(liftBodyConstants({ external: model.external }), graph);
-    const { writeOutStatic } = await import("../inject/write-out-static.ts");
-    await writeOutStatic(graph, model, probe);
-  }
+  await writeOutBodies(graph, model, probe);
   await inferShapes(graph, probe, dimensions);
   const found = findSites(graph, { leastRows: 2, hidden: hiddenLayers(graph) });
   const sites = choose(graph, found.sites);

@@ -1,5 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { anyNumber, checkNumber, type NumberRange } from "../numbers.ts";
+import { regularExpression } from "../regular-expression.ts";
 import type { OptimizerOptions } from "./transformation.ts";
 
 /** The numbers that each option accepts, by name; an option without an entry accepts any number. */
@@ -46,10 +47,7 @@ export function checkedOptions<O extends OptimizerOptions>(
 export function patternOf(text: string): RegExp {
   const [, source = text, flags = ""] = /^\/(.*)\/([a-z]*)$/s.exec(text) ?? [];
   try {
-    const pattern = new RegExp(source, flags);
-    // One that is too large is refused when it is used first; that must not move where a global one goes on.
-    new RegExp(pattern).test("");
-    return pattern;
+    return regularExpression(source, flags);
   } catch {
     throw new UsageError(`"${text}" is no regular expression`);
   }

@@ -42,8 +42,8 @@ export function penaltyParts(
   const parts = buildPenalties(g, plans, sites, { ...options, tell: note });
   if (parts.length > 0) return parts;
   // What another penalty could take comes first: there the user has a choice.
-  const first = [...reasons.slice(skipped.length), ...reasons].slice(0, Math.min(3, reasons.length));
-  const why = first.length === 0 ? "it has none with a weight" : first.join("; ");
+  const ordered = [...reasons.slice(skipped.length), ...reasons.slice(0, skipped.length)];
+  const why = ordered.length === 0 ? "it has none with a weight" : ordered.slice(0, 3).join("; ");
   throw new SorthError(`no layer of the model can take a penalty (${why})`);
 }
 

@@ -1,5 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { nameAndOptions } from "../name-and-options.ts";
+import { regularExpression } from "../regular-expression.ts";
 import { anyPenaltyNamed } from "./adapters/table.ts";
 import { planKeys, presetKey } from "./define.ts";
 import type { Penalty, PenaltyOptions } from "./penalty.ts";
@@ -75,10 +76,7 @@ function weightIn(text: string, name: string): number {
 
 function patternIn(text: string, name: string): RegExp {
   try {
-    const pattern = new RegExp(text);
-    // One that is too large is refused when it is used first.
-    pattern.test("");
-    return pattern;
+    return regularExpression(text);
   } catch {
     throw new UsageError(`"${text}", which chooses layers of the penalty ${name}, is no regular expression`);
   }

@@ -4,7 +4,7 @@ import { checkNormalization } from "./check-trainer-options.ts";
 import type { ModelRunOptions } from "./model-run.ts";
 
 /** Names of {@link ModelRunOptions}. */
-export const runOptionNames = {
+export const modelRunNames = {
   ...{ output: true, batch: true, normalize: true, backend: true, signal: true },
   ...{ threads: true, allowFallback: true, onMessage: true },
 } as const satisfies OptionNames<ModelRunOptions>;

@@ -16,7 +16,7 @@ import { checkMetrics, kindOf } from "../metrics/table.ts";
 import { checkNumber, countFromZero } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { checkRunOptions, runOptionNames } from "./check-run-options.ts";
+import { checkRunOptions, modelRunNames } from "./check-run-options.ts";
 import { joinedFigures } from "./evaluator.ts";
 import { measuredTerm } from "./measured-term.ts";
 import type { EvaluateOptions, ModelEvaluation, TermFigures, WorstSample } from "./model-evaluation.ts";
@@ -27,7 +27,7 @@ import type { TrainerRuntime } from "./trainer-runtime.ts";
 const mostFigures = 10_000;
 
 const evaluateNames = {
-  ...runOptionNames,
+  ...modelRunNames,
   ...{ objective: true, worst: true, metrics: true },
 } as const satisfies OptionNames<EvaluateOptions>;
 

@@ -13,7 +13,7 @@ import { choosePrediction } from "../losses/prediction.ts";
 import { isObjective, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { checkRunOptions, runOptionNames } from "./check-run-options.ts";
+import { checkRunOptions, modelRunNames } from "./check-run-options.ts";
 import { type ModelRunOptions, modelResults, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
@@ -46,7 +46,7 @@ export interface Prediction {
 /** How a model's numbers become an answer. */
 type Kind = "classes" | "labels" | "numbers" | "next";
 
-const predictNames = { ...runOptionNames, objective: true } as const satisfies OptionNames<PredictOptions>;
+const predictNames = { ...modelRunNames, objective: true } as const satisfies OptionNames<PredictOptions>;
 
 /** Runs a model as it stands on every sample. `ModelFunctions.predict` documents it. */
 export async function* predict(

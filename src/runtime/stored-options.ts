@@ -15,6 +15,7 @@ import { allPenaltyDefinitions, anyPenaltyNamed } from "../penalties/adapters/ta
 import type { PenaltyOptions } from "../penalties/penalty.ts";
 import { type PenaltyPlan, planOf } from "../penalties/plan.ts";
 import type { ParameterGroup } from "../programs/options.ts";
+import { regularExpression } from "../regular-expression.ts";
 import { checksumOf } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
@@ -276,7 +277,7 @@ function objectiveFrom(
 
 function patternFrom(kept: StoredPattern): RegExp {
   const { source, flags } = typeof kept === "string" ? { source: kept, flags: "" } : kept;
-  return bounded(new RegExp(source, flags), "give the options with patterns again");
+  return bounded(regularExpression(source, flags), "give the options with patterns again");
 }
 
 /** @throws UsageError for a pattern that may take for ever */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { findParameters } from "../../src/analysis/parameters.ts";
+import type { Attribute } from "../../src/graph/attribute.ts";
 import type { Value } from "../../src/graph/node.ts";
 import { graphFromProto } from "../../src/graph/proto.ts";
 import { decodeModelProto } from "../../src/onnx/codec.ts";
@@ -175,6 +176,29 @@ describe("a weight that is turned or computed outside of the body that reads it"
       },
     ],
   ])("%s", (_, expected, build) => expect(verdict("w", build)).toBe(expected));
+
+  test("carried unchanged through twenty Loops in one another, each of which is looked into once", () => {
+    const nested = (depth: number): Attribute =>
+      body((inner) => {
+        const [, going] = loopInputs(inner);
+        const [h, w] = [inner.input("h", [2, 4]), inner.input("same", [4, 4])];
+        const [next] =
+          depth === 0
+            ? [inner.op("MatMul", [h, w], "product")]
+            : inner.many("Loop", [inner.int64("n", [1]), null, h, w], ["next", "still"], {
+                body: nested(depth - 1),
+              });
+        return [going, next as Value, w];
+      });
+    const build = (b: GraphBuilder, x: Value) =>
+      b.op("Loop", [b.input("trips", [], "int64"), null, x, b.weight("w", [4, 4])], "y", {
+        body: nested(20),
+      });
+    const before = process.cpuUsage().user;
+    expect(verdict("w", build)).toBe('weight: weight of MatMul "product"');
+    // Looked into twice at each level, they take more than a minute.
+    expect(process.cpuUsage().user - before).toBeLessThan(10e6);
+  });
 });
 
 describe("operands of plain arithmetic, by name and rank", () => {

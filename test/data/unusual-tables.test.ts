@@ -59,6 +59,16 @@ describe("tables as programs write them", () => {
     await expect(rowsOf(name, text)).rejects.toThrow(says);
   });
 
+  test("1,234 is a decimal number behind semicolons alone: elsewhere it may be thousands", async () => {
+    expect((await rowsOf("thousands.csv", "a;y\n1,234;0\n0,5;1\n")).x).toEqual([Math.fround(1.234), 0.5]);
+    for (const separator of ["\t", "|"]) {
+      const text = ["a,y", "1,234,0", "5,678,1"].map((line) => line.replace(/,(?=.$)/, separator)).join("\n");
+      // Texts of two kinds: a column for each.
+      expect((await rowsOf(separator === "|" ? "bar.csv" : "tab.tsv", text)).x).toEqual([1, 0, 0, 1]);
+    }
+    expect((await rowsOf("less.tsv", "a\ty\n0,125\t0\n-0,5\t1\n")).x).toEqual([0.125, -0.5]);
+  });
+
   test("whole numbers as doubles hold them are no loss, nor is a number with an exponent", async () => {
     const text = '{"a":9007199254740991,"b":1e20,"y":0}\n{"a":9007199254740992.5,"b":3,"y":1}\n';
     expect((await rowsOf("exact.jsonl", text)).x.slice(1, 2)).toEqual([Math.fround(1e20)]);

@@ -65,8 +65,7 @@ async function* records(
         );
       }
       lines?.note(count++, info.lines);
-      // Where nothing but the comma separates, a comma in a number is the decimal point.
-      yield separator === "," ? row : row.map(withDecimalPoint);
+      yield separator === "," ? row : row.map((cell) => withDecimalPoint(cell, separator));
     }
   } catch (error) {
     throw error instanceof SorthError
@@ -90,8 +89,14 @@ function quoteText(error: unknown): string | undefined {
     : `${where} has a quote inside a cell: put the whole cell in quotes, and write each quote in it twice ("")`;
 }
 
-const withDecimalPoint = (cell: string): string =>
-  /^\s*[-+]?\d*,\d+(e[-+]?\d+)?\s*$/i.test(cell) ? cell.replace(",", ".") : cell;
+/**
+ * A number with a decimal comma, as it stands where the comma does not separate. Only the semicolon says that commas are decimal: behind
+ * tabs and bars, 1,234 may be a thousand and more, and stays a text.
+ */
+function withDecimalPoint(cell: string, separator: string): string {
+  if (separator !== ";" && /^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$/.test(cell)) return cell;
+  return /^\s*[-+]?\d*,\d+(e[-+]?\d+)?\s*$/i.test(cell) ? cell.replace(",", ".") : cell;
+}
 
 async function columnsOf(path: string, separator: string, first: number): Promise<string[]> {
   for await (const row of records(path, separator, first)) return row;

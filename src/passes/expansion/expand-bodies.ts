@@ -1,4 +1,6 @@
+import type { Probe } from "../../analysis/probe.ts";
 import type { Graph } from "../../graph/graph.ts";
+import type { Model } from "../../onnx/model.ts";
 import { definePass, type Pass, unchanged } from "../pass.ts";
 import { type ExpandOptions, expandOptions } from "./expand-options.ts";
 
@@ -9,6 +11,16 @@ const expandable =
 /** Whether a graph holds bodies or sequences. */
 export const hasBodies = (graph: Graph): boolean =>
   graph.nodes.some(({ domain, opType }) => domain === "" && expandable.test(opType));
+
+/**
+ * Writes out the bodies that run the same way whatever the lengths of the data are (`writeOutStatic`). Pages load it only for models
+ * that hold bodies.
+ */
+export async function writeOutBodies(graph: Graph, model: Model, probe: Probe): Promise<void> {
+  if (!hasBodies(graph)) return;
+  const { writeOutStatic } = await import("./write-out-static.ts");
+  await writeOutStatic(graph, model, probe);
+}
 
 /**
  * Replaces bodies and sequences by plain operators: a Loop whose number of trips does not depend on data, a Scan, the

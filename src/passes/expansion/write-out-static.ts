@@ -1,21 +1,22 @@
-import { stepPrefix } from "../analysis/block-nodes.ts";
-import { hiddenLayers } from "../analysis/hidden-sites.ts";
-import { inferShapes } from "../analysis/infer.ts";
-import { findParameters } from "../analysis/parameters.ts";
-import type { Probe } from "../analysis/probe.ts";
-import { Emit } from "../graph/emit.ts";
-import type { Graph } from "../graph/graph.ts";
-import { graphOf, modelOf } from "../graph/model-graph.ts";
-import { isFloat } from "../onnx/data-types.ts";
-import type { Model } from "../onnx/model.ts";
-import type { Tensor } from "../onnx/tensor.ts";
-import { equalBytes } from "../onnx/wire.ts";
-import { foldConstants } from "../passes/cleanup/fold-constants.ts";
-import { Inliner } from "../passes/expansion/inliner.ts";
-import { resolveSequences } from "../passes/expansion/resolve-sequences.ts";
-import { takeBranches } from "../passes/expansion/take-branches.ts";
-import { unrollLoops } from "../passes/expansion/unroll-loops.ts";
-import { runPass, runPasses } from "../passes/pass.ts";
+import { stepPrefix } from "../../analysis/block-nodes.ts";
+import { hiddenLayers } from "../../analysis/hidden-sites.ts";
+import { inferShapes } from "../../analysis/infer.ts";
+import { findParameters } from "../../analysis/parameters.ts";
+import type { Probe } from "../../analysis/probe.ts";
+import { Emit } from "../../graph/emit.ts";
+import type { Graph } from "../../graph/graph.ts";
+import { graphOf, modelOf } from "../../graph/model-graph.ts";
+import { isFloat } from "../../onnx/data-types.ts";
+import type { Model } from "../../onnx/model.ts";
+import type { Tensor } from "../../onnx/tensor.ts";
+import { equalBytes } from "../../onnx/wire.ts";
+import { foldConstants } from "../cleanup/fold-constants.ts";
+import { runGraphPass, runPass, runPasses } from "../pass.ts";
+import { Inliner } from "./inliner.ts";
+import { liftBodyConstants } from "./lift-body-constants.ts";
+import { resolveSequences } from "./resolve-sequences.ts";
+import { takeBranches } from "./take-branches.ts";
+import { unrollLoops } from "./unroll-loops.ts";
 
 /** How many nodes one Loop may become here, where each trip of a layer gets a penalty of its own: 200 trips of an LSTM's ten nodes. */
 const largest = 2_000;
@@ -28,6 +29,7 @@ const largest = 2_000;
 export async function writeOutStatic(graph: Graph, model: Model, probe: Probe): Promise<void> {
   if (hiddenLayers(graph).inBodies.length === 0) return;
   const { external } = model;
+  runGraphPass(liftBodyConstants({ external }), graph);
   const keep = new Set(findParameters(graph).parameters.map(({ value }) => value.name));
   const inliner = new Inliner(graph, external);
   const passes = [
