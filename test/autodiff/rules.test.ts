@@ -10,9 +10,15 @@ import { directionCheck, type Slope } from "./slopes.ts";
 const differentiable = Object.entries(rules).filter((entry): entry is [string, Rule] => "vjp" in entry[1]);
 type Computed = Awaited<ReturnType<typeof computedGradient>>;
 
-/** Some kernels for doubles hold a constant in float32. Differences of what is linear in each input have no error but rounding. */
-const toleranceOf = (type: "double" | "float", { linear }: Rule) =>
-  type === "double" ? 3e-8 : linear ? 2e-6 : 3e-4;
+/** Their kernels for doubles hold the momentum and the scale in float32, which one input alone shows. */
+const floatConstants = new Set(["BatchNormalization", "Attention"]);
+
+/** Differences of what is linear in each input have no error but rounding. */
+function toleranceOf(op: string, type: "double" | "float", { linear }: Rule): number {
+  if (type === "double") return floatConstants.has(op) ? 3e-8 : 1e-8;
+  return linear ? 2e-6 : 3e-4;
+}
+
 const inputs = new Set<string>();
 let run = 0;
 const moving = new Set<string>();
@@ -53,7 +59,7 @@ function hold(
 ): void {
   for (const { of, analytic, numeric, error } of slopes) {
     const what = `${type}, ${of}: ⟨∇f, u⟩ = ${analytic}, finite difference ${numeric}`;
-    expect(error, what).toBeLessThan(toleranceOf(type, rule));
+    expect(error, what).toBeLessThan(toleranceOf(op, type, rule));
     inputs.add(`${op} ${of}`);
     if (analytic !== 0) moving.add(`${op} ${of}`);
   }
