@@ -42,6 +42,14 @@ function made(head: (b: GraphBuilder, h: Value, zeros: Value) => Value, shared =
 const run = async (one: Model) => ((await runModel(encodeModel(one), { x })).y as Tensor).numbers();
 const full = made((b, h) => gemm(b, h, b.weight("head.bias", [5])));
 
+test("a head whose own bias has another name is refused: it may be another's", async () => {
+  const adapter = await adapterOf(await addAdapters(full, { rank: 2, include: /fc1/, trainHead: true }));
+  const model = made((b, h) => gemm(b, h, b.weight("offset", [5])));
+  await expect(mergeAdapters(model, adapter)).rejects.toThrow(
+    'replaces "head.bias", which the model does not have',
+  );
+});
+
 test.each<[string, Model]>([
   ["no bias, Gemm", made((b, h) => gemm(b, h))],
   ["another layer's bias, Gemm", made(gemm)],

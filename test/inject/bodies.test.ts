@@ -120,6 +120,33 @@ describe("layers inside bodies", () => {
     expect(layers.map(({ name }) => name)).toEqual(listed.map(({ name }) => name));
   });
 
+  it("a Loop over the samples: a block that holds for every batch cannot repeat it", async () => {
+    const b = new DoubleBuilder();
+    const x = b.input("x", ["batch", 3], "double");
+    const rows = b.op(
+      "Slice",
+      [b.op("Shape", [x], "shape"), b.int64("zero", [0]), b.int64("one", [1])],
+      "rows",
+    );
+    b.weight("U", [4, 4]);
+    const h = b.op(
+      "Loop",
+      [b.op("Squeeze", [rows], "trips"), null, b.op("MatMul", [x, b.weight("W", [3, 4])], "in")],
+      "h",
+      {
+        body: body((l) => {
+          const [, going] = loopInputs(l);
+          const again = l.op("MatMul", [l.input("h", undefined, "double"), l.outer("U")], "again");
+          return [l.op("Identity", [going], "on"), l.op("Tanh", [again], "next")];
+        }),
+      },
+    );
+    const { messages, onMessage } = messagesOf();
+    const made = await inject(b.loss(h), { penalties: [som()], onMessage });
+    expect(sitesOf(made)).toEqual(["in"]);
+    expect(messages.join("\n")).toContain('again: no som penalty: it lies in a body of the Loop "h"');
+  });
+
   it("a Loop of more trips than a block writes out: its weights, and the reason for the responses", async () => {
     const { messages, onMessage } = messagesOf();
     const made = await inject(recurrent(400), { penalties: [som(), so({})], onMessage });
