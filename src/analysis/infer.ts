@@ -161,9 +161,7 @@ async function askOnce(
   for (const [value, name] of castsOf) result.set(value, { type: hidden.get(value), shape: known(name) });
 
   // An empty shape is a scalar or an unknown rank; the length of Shape(value) decides which.
-  const doubtful = [...result].flatMap(([value, { shape }]) =>
-    shape?.length === 0 && !given.has(value) ? [value] : [],
-  );
+  const doubtful = [...asked, ...castsOf.keys()].filter((value) => result.get(value)?.shape?.length === 0);
   if (doubtful.length === 0) return result;
   const shapesOf = new Map(doubtful.map((value) => [value, graph.freshName(`${value.name}.shape`)]));
   const ranks = await probeOutputs(graph, probe, inputs, { values: [], shapesOf }, given);

@@ -36,21 +36,26 @@ export const keyOf = (
 export const functionsByKey = (functions: readonly FunctionProto[]): Functions =>
   new Map(functions.map((f) => [keyOf(f.domain, f.name ?? "", f.overload), f]));
 
+/** The domains of ONNX Runtime's own operators: the standard's, those of traditional models, of training, and Microsoft's. */
+const domainsOfOperators =
+  /^(|ai\.onnx\.ml|ai\.onnx(\.preview)?\.training|com\.microsoft(\..+)?|com\.ms\.internal\..+)$/;
+
 /**
  * Counts the nodes into which a model's functions would expand, without expanding them.
- * @throws SorthError for a function in the domain of the standard operators, for too many nodes, and for a function that calls
- * itself directly or through others, which the standard forbids
+ * @throws SorthError for a function in a domain whose operators ONNX Runtime has, for too many nodes, and for a function that
+ * calls itself directly or through others, which the standard forbids
  */
 export function checkFunctionSize(
   functions: readonly FunctionProto[],
   nodes: readonly onnx.NodeProto.$Properties[],
 ): void {
   if (functions.length === 0) return;
-  const standard = functions.find(({ domain }) => domainOf(domain) === "");
-  if (standard) {
-    // ONNX Runtime calls its own operator of that name, and the standard leaves it open.
+  const taken = functions.find(({ domain }) => domainsOfOperators.test(domainOf(domain)));
+  if (taken) {
+    // If ONNX Runtime has an operator of that name, it calls that one; the standard leaves open what it should do.
+    const domain = domainOf(taken.domain) === "" ? "the domain of the standard operators" : taken.domain;
     throw new SorthError(
-      `the model defines a function ${standard.name} in the domain of the standard operators: give it a domain of its own`,
+      `the model defines a function ${taken.name} in ${domain}, where ONNX Runtime has operators of its own: give it another domain`,
     );
   }
   const known = functionsByKey(functions);
