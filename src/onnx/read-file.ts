@@ -20,11 +20,14 @@ export async function readOrdinary(path: string): Promise<Buffer> {
 /** {@link readOrdinary}, as text. */
 export const textIn = async (path: string): Promise<string> => (await readOrdinary(path)).toString("utf8");
 
-/** {@link textIn}, at once. */
-export function textAt(path: string): string {
+/** {@link readOrdinary}, at once. */
+export function bytesAt(path: string): Buffer {
   checkOrdinary(statSync(path));
-  return readFileSync(path, "utf8");
+  return readFileSync(path);
 }
+
+/** {@link textIn}, at once. */
+export const textAt = (path: string): string => bytesAt(path).toString("utf8");
 
 /** @returns the path of a file that is to be opened. @throws as {@link readOrdinary} does */
 export async function ordinary(path: string): Promise<string> {

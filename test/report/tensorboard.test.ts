@@ -1,7 +1,8 @@
-import { appendFileSync, readdirSync, readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { so, som, Trainer, tensorboard } from "../../src/index.ts";
+import { so, som, Trainer, type TrainingEvent, tensorboard } from "../../src/index.ts";
 import { firstRecord, hyperParameterRecord, scalarRecord } from "../../src/report/tensorboard/event-file.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
 import { clouds, network, plain } from "../runtime/small-run.ts";
@@ -90,4 +91,25 @@ it("follows a run, and goes on in a further file without a step twice", async ()
     1,
   );
   expect(events.filter(({ version }) => version === "brain.Event:2")).toHaveLength(2);
+});
+
+it("refuses a folder that is a file, and files of events that are none", () => {
+  const step = {
+    event: "step",
+    step: 2,
+    loss: 1,
+    penalty: 0,
+    penalties: {},
+    learningRate: 0.1,
+  } as TrainingEvent;
+  const file = join(folder.path, "file");
+  writeFileSync(file, "");
+  expect(() => tensorboard(file).add(step)).toThrow(`cannot write events for TensorBoard in "${file}"`);
+  const logs = join(folder.path, "logs");
+  mkdirSync(logs);
+  const pipe = join(logs, "events.out.tfevents.1.pipe");
+  execFileSync("mkfifo", [pipe]);
+  expect(() => tensorboard(logs).add(step)).toThrow(
+    `cannot read events for TensorBoard in "${pipe}": it is a pipe`,
+  );
 });

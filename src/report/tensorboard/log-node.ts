@@ -1,8 +1,9 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { FileError, messageOf } from "../../errors.ts";
 import type { ObservationEvent } from "../../measure/observe.ts";
+import { bytesAt } from "../../onnx/read-file.ts";
 import type { EvaluationResult, TrainingEvent } from "../../runtime/events.ts";
 import {
   firstRecord,
@@ -71,7 +72,7 @@ export class TensorBoardLog {
     const records = this.#records;
     this.#records = [];
     this.#written = Date.now();
-    this.#attempt(() => appendFileSync(path, Buffer.concat(records)));
+    this.#attempt("write", this.#folder, () => appendFileSync(path, Buffer.concat(records)));
   }
 
   #write(step: number, scalars: Scalars): void {
@@ -84,11 +85,14 @@ export class TensorBoardLog {
   /** Chooses the file. Files that are there belong to the same run if it goes on after its first step. */
   #begin(step: number): void {
     const folder = this.#folder;
-    const files = eventFilesIn(folder);
-    this.#attempt(() => mkdirSync(folder, { recursive: true }));
+    this.#attempt("write", folder, () => mkdirSync(folder, { recursive: true }));
+    const files = this.#attempt("read", folder, () => eventFilesIn(folder));
     const goesOn = step > 1 && files.length > 0;
     if (goesOn) {
-      const all = files.flatMap((name) => [...lastSteps(readFileSync(join(folder, name)))]);
+      const all = files.flatMap((name) => {
+        const path = join(folder, name);
+        return [...lastSteps(this.#attempt("read", path, () => bytesAt(path)))];
+      });
       this.#before = all.reduce(
         (last, [tag, at]) => last.set(tag, Math.max(at, last.get(tag) ?? at)),
         new Map<string, number>(),
@@ -105,11 +109,11 @@ export class TensorBoardLog {
     if (hyperParameters && !goesOn) this.#records.push(hyperParameterRecord(hyperParameters, seconds));
   }
 
-  #attempt(write: () => void): void {
+  #attempt<T>(verb: "read" | "write", path: string, act: () => T): T {
     try {
-      write();
+      return act();
     } catch (error) {
-      throw new FileError(`cannot write events for TensorBoard into "${this.#folder}": ${messageOf(error)}`);
+      throw new FileError(`cannot ${verb} events for TensorBoard in "${path}": ${messageOf(error)}`);
     }
   }
 }
