@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+import os
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import write_safely
-from .contract import Array, Contract
-from .errors import RunError
+import numpy as np
+import onnxruntime as ort
 
-_METADATA_FIELD = 14
+from .checkpoints import write_safely
+from .contract import DTYPES, Array, Contract
+from .errors import RunError
+from .position import json_text
+from .wire import metadata, with_data_file
+
 _CONVERSION_KEY = "sorth.data"
 
 
@@ -19,7 +24,7 @@ def check_export(contract: Contract, run: Path | None, path: Path) -> None:
     """Refuses -o for a run whose trained model is more than other numbers in the same file."""
     if contract.raw["export"]["weights"] is None:
         raise RunError(
-            "-o: the trained model of this run is computed from its weights (adapters, tied or packed weights): leave -o out, "
+            "-o: more of the trained model of this run than its numbers depends on the training: leave -o out, "
             f"and behind the run: sorth-onnx export {run or 'RUN'} -o {path}"
         )
 
@@ -27,29 +32,161 @@ def check_export(contract: Contract, run: Path | None, path: Path) -> None:
 def write_model(contract: Contract, path: Path, weights: Mapping[str, Array], record: Mapping[str, Any]) -> None:
     """Writes the trained model: weights by input, in the model's form."""
     check_export(contract, None, path)
-    content = bytearray((contract.folder / contract.raw["export"]["file"]).read_bytes())
-    for place in contract.raw["export"]["weights"]:
-        data = weights[place["input"]].tobytes()
-        start, length = place["offset"], place["length"]
-        if len(data) != length:
-            raise RunError(f'"{place["input"]}" has {len(data)} bytes, but {length} in the model')
-        content[start : start + length] = data
-    write_safely(path, [bytes(content), _metadata(_CONVERSION_KEY, json.dumps(record, ensure_ascii=False))])
+    TrainedModel(contract, weights).write(path, record)
 
 
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+class TrainedModel:
+    """The tensors of the trained model, each computed when it is written."""
+
+    def __init__(self, contract: Contract, weights: Mapping[str, Array]) -> None:
+        self._contract, self._weights = contract, weights
+        self._export = contract.raw["export"]
+        self._content = bytearray((contract.folder / self._export["file"]).read_bytes())
+        self._sessions: dict[str, ort.InferenceSession] = {}
+
+    def write(self, path: Path, record: Mapping[str, Any]) -> None:
+        """Writes the model, and its data file if it has one: the data first, so that what is at `path` is whole at any time."""
+        data = self._export["data"]
+        content = self._content
+        for weight in self._export["weights"]:
+            if not weight.get("external"):
+                content[weight["offset"] : weight["offset"] + weight["length"]] = self._bytes_of(weight)
+        former = path.read_bytes() if data and path.exists() else b""
+        own = _free_name(path) if data else None
+        if own:
+            content = with_data_file(content, data, own.name)
+            write_safely(own, self._data())
+        self._carry(path)
+        write_safely(path, [memoryview(content), metadata(_CONVERSION_KEY, json_text(record))])
+        for old in _data_files(path):
+            if old != own and old.name.encode() in former:
+                old.unlink()
+
+    def _data(self) -> Iterator[bytes]:
+        """The data file, in pieces."""
+        end = 0
+        for weight in sorted((one for one in self._export["weights"] if one.get("external")), key=lambda one: one["offset"]):
+            yield bytes(weight["offset"] - end)
+            end = weight["offset"] + weight["length"]
+            if weight.get("state") or weight.get("graph"):
+                yield self._bytes_of(weight)
+            else:
+                yield from self._pieces(weight["base"])
+
+    def _carry(self, path: Path) -> None:
+        """Puts the data files that the model shares beside it."""
+        for name in self._export["beside"]:
+            source, target = self._contract.folder / name, path.parent / name
+            if target.exists() and os.path.samefile(source, target):
+                continue
+            if target.exists() and not _same_content(source, target):
+                raise RunError(
+                    f'"{path}" needs its data file "{target}", which exists with other content: give -o another folder'
+                )
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, target)
+
+    def _bytes_of(self, weight: Mapping[str, Any]) -> bytes:
+        """A tensor's numbers in the type of the file."""
+        graph = weight.get("graph")
+        numbers = self._computed(graph, weight) if graph else self._weights[weight["state"]]
+        data = _stored(numbers, weight["type"], weight["name"])
+        if len(data) != weight["length"]:
+            raise RunError(f'"{weight["name"]}" has {len(data)} bytes, but {weight["length"]} in the model')
+        return data
+
+    def _computed(self, graph: str, weight: Mapping[str, Any]) -> Array:
+        session = self._sessions.get(graph)
+        if session is None:
+            options = ort.SessionOptions()
+            # The operations as they are written: another order of sums is another number.
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options.log_severity_level = 4
+            session = ort.InferenceSession(self._contract.file(graph), options, ["CPUExecutionProvider"])
+            self._sessions[graph] = session
+        feeds: dict[str, Array] = {}
+        for port in session.get_inputs():
+            read = weight["reads"][port.name]
+            feeds[port.name] = self._weights[read["state"]] if "state" in read else self._before(weight).reshape(port.shape)
+        made: Array = session.run(None, feeds)[0]
+        return made
+
+    def _before(self, weight: Mapping[str, Any]) -> Array:
+        """A tensor's numbers before the training."""
+        base = weight.get("base")
+        if base is None:
+            data = self._content[weight["offset"] : weight["offset"] + weight["length"]]
+        else:
+            data = b"".join(self._pieces(base))
+        if weight["type"] == "bfloat16":
+            return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32)
+        numbers = np.frombuffer(data, DTYPES[weight["type"]])
+        return numbers if numbers.dtype == np.float64 else numbers.astype(np.float32)
+
+    def _pieces(self, base: Mapping[str, Any]) -> Iterator[bytes]:
+        """A range of a data file."""
+        left = base["length"]
+        with (self._contract.folder / base["file"]).open("rb") as file:
+            file.seek(base["offset"])
+            while left > 0:
+                piece = file.read(min(left, 2**24))
+                if not piece:
+                    raise RunError(f'"{self._contract.folder / base["file"]}" is cut off: write the folder again')
+                left -= len(piece)
+                yield piece
 
 
-def _field(number: int, payload: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+def _stored(numbers: Array, kind: str, name: str) -> bytes:
+    """Numbers in the type of a file."""
+    with np.errstate(over="ignore"):
+        if kind == "bfloat16":
+            words = _bfloat16(numbers)
+            is_finite = bool(((words & 0x7F80) != 0x7F80).all())
+        else:
+            words = np.ascontiguousarray(numbers, DTYPES[kind])
+            is_finite = bool(np.isfinite(words).all())
+    if not is_finite:
+        raise RunError(
+            f'the weight "{name}" has grown to more than its type in the model holds ({kind}), or is NaN: train with a lower '
+            "learning rate, or convert the model to float32"
+        )
+    return words.tobytes()
 
 
-def _metadata(key: str, value: str) -> bytes:
-    """An entry of a model's metadata_props: fields of a message may stand in any order, so it goes to the end of the file."""
-    return _field(_METADATA_FIELD, _field(1, key.encode()) + _field(2, value.encode()))
+def _bfloat16(numbers: Array) -> Array:
+    """The upper halves of float32, rounded to the nearest, ties to even."""
+    bits = np.ascontiguousarray(numbers, np.float32).view(np.uint32)
+    return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as a, other.open("rb") as b:
+        while True:
+            piece = a.read(2**22)
+            if piece != b.read(2**22):
+                return False
+            if not piece:
+                return True
+
+
+def _data_files(path: Path) -> list[Path]:
+    """Data files with the names that `sorth-onnx` gives to those of a model."""
+    start = f"{path.name}."
+    return [one for one in path.parent.iterdir() if one.name.startswith(start) and _is_data(one.name[len(start) :])]
+
+
+def _is_data(end: str) -> bool:
+    return end == "data" or end.endswith(".data") and end[:-5].isdigit()
+
+
+def _free_name(path: Path) -> Path:
+    """The first of them that is free: the data of a model that is replaced stay whole until the new one is in place."""
+    number = 1
+    while True:
+        name = path.with_name(f"{path.name}.data" if number == 1 else f"{path.name}.{number}.data")
+        if not name.exists():
+            return name
+        number += 1

@@ -124,6 +124,8 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
             shutil.copytree(file, folder / file.name, dirs_exist_ok=True)
         elif file.suffix != ".safetensors":
             shutil.copyfile(file, folder / file.name)
+    for name in contract.raw["base"]:
+        _share(contract.folder / name, folder / name)
     settings = contract.raw["settings"]
     if settings is None:
         return
@@ -135,6 +137,16 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
     words = [*_without(words, "--data"), f"--data={whole_path(data)}"]
     text = json.dumps({**settings, "arguments": words, "data": record}, indent=2, ensure_ascii=False)
     write_safely(folder / "run.json", [f"{text}\n".encode()])
+
+
+def _share(source: Path, target: Path) -> None:
+    """Gives a large file that nobody changes a second name, or copies it where the file system has no such names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 _FLAGS = (

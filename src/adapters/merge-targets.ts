@@ -18,6 +18,8 @@ export interface Target {
   /** The nodes from the numbers to the layer: operators that change their layout or type, and the layer's own. */
   readonly path: readonly Node[];
   readonly addTo: (sum: Float64Array) => void;
+  /** The change of which this is a part. */
+  readonly change: Change;
   /** What is added to the units one after the other, if it does not depend on the weight. */
   readonly rows?: () => Iterable<Float64Array>;
 }
@@ -28,7 +30,7 @@ export function targetsOf(graph: Graph, change: Change): Target[] {
   const { node, path } = operandOf(graph, layer);
   const targets: Target[] = [
     {
-      ...{ value: graph.valueNamed(layer.weight), layer: node.label, name: layer.name, path },
+      ...{ value: graph.valueNamed(layer.weight), layer: node.label, name: layer.name, path, change },
       addTo: (sum) =>
         addTo(sum, change, () => weightNumbers(graph, layer, kind.compounds === true ? sum : undefined)),
       ...(kind.rows && { rows: () => rowsOf(change) }),
@@ -37,7 +39,7 @@ export function targetsOf(graph: Graph, change: Change): Target[] {
   if (!kind.changeOfBias || !layer.bias || !("name" in layer.bias)) return targets;
   const { name } = layer.bias;
   const ofBias: Target = {
-    ...{ value: graph.valueNamed(name), layer: node.label, name: layer.name },
+    ...{ value: graph.valueNamed(name), layer: node.label, name: layer.name, change },
     path: pathOfBias(graph, layer, name),
     addTo: (sum) => {
       const change = kind.changeOfBias?.(tensors, Float64Array.from(sum), weight);

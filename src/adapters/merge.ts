@@ -103,9 +103,10 @@ export function reasonAgainstMerging(model: Model): string | undefined {
 
 /**
  * A model with adapters as one without: its weights with them, every other byte as before they were added.
+ * @param told - learns of each weight that gets other numbers
  * @throws SorthError if a weight takes no adapter
  */
-export function foldAdapters(model: Model): Model {
+export function foldAdapters(model: Model, told?: Told): Model {
   const graph = graphOf(model);
   if (isInjected(graph))
     throw new SorthError("the model has an injected penalty: strip it first, then merge");
@@ -117,7 +118,7 @@ export function foldAdapters(model: Model): Model {
     );
     return { layer, tensors, settings: layer.settings, kind: adapterKind(layer.kind), weight: 1 };
   });
-  return withChanges(removeAdapters(model, mark), changes);
+  return withChanges(removeAdapters(model, mark), changes, told);
 }
 
 function tensorNamed(graph: Graph, name: string): Tensor {
@@ -126,8 +127,11 @@ function tensorNamed(graph: Graph, name: string): Tensor {
   throw new SorthError(`"${name}" is not in the file: its adapters have no numbers`);
 }
 
+/** Learns that an initializer gets the numbers of `base` with what adapters change in them for a layer. */
+export type Told = (name: string, base: string, targets: readonly Target[]) => void;
+
 /** The model with other weights, where adapters act on them; all other bytes stay. */
-function withChanges(model: Model, changes: readonly Change[]): Model {
+function withChanges(model: Model, changes: readonly Change[], told?: Told): Model {
   for (const { layer, kind } of changes) {
     const reason = reasonToStay(layer, kind);
     if (reason === undefined) continue;
@@ -164,6 +168,7 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
       if (extent === 0) continue;
       if (extent < safeExtent) {
         edits.replace(value, computed(only));
+        told?.(value.name, value.name, only);
         continue;
       }
     }
@@ -188,8 +193,10 @@ function withChanges(model: Model, changes: readonly Change[]): Model {
     const keepsOld = !areAllReaders(value, lists.flat()) || !groups.every(isChanged);
     for (const [i, group] of groups.entries()) {
       const merged = isComputed ? computed(group.list) : rounded(tensor, group.sum, value.name);
-      if (!keepsOld && i === 0) edits.replace(value, merged);
-      else if (isChanged(group)) edits.separate(value, merged, group.paths);
+      const isFirst = !keepsOld && i === 0;
+      if (!isFirst && !isChanged(group)) continue;
+      const name = isFirst ? edits.replace(value, merged) : edits.separate(value, merged, group.paths);
+      told?.(name, value.name, group.list);
     }
   }
   return edits.done();

@@ -28,8 +28,8 @@ export class WeightEdits {
     this.#graph = graph;
   }
 
-  /** A weight gets other numbers. */
-  replace(value: Value, tensor: Tensor): void {
+  /** A weight gets other numbers. @returns its name */
+  replace(value: Value, tensor: Tensor): string {
     if (value.initializer) {
       this.#initializers.set(value.name, tensor);
       this.#apart(value, value.name);
@@ -37,13 +37,15 @@ export class WeightEdits {
       if (value.producer) this.#dropped.add(value.producer);
       this.#appended.push(tensor);
     }
+    return value.name;
   }
 
   /**
    * Some layers that read a weight get one of their own.
    * @param paths - for each layer the nodes from the weight to it; those that others read too are written once more for the layer
+   * @returns its name
    */
-  separate(value: Value, tensor: Tensor, paths: readonly (readonly Node[])[]): void {
+  separate(value: Value, tensor: Tensor, paths: readonly (readonly Node[])[]): string {
     const name = this.#graph.freshName(`${value.name}.merged`);
     this.#graph.addInitializer(tensor.named(name));
     this.#appended.push(tensor.named(name));
@@ -71,6 +73,7 @@ export class WeightEdits {
       this.#copies.set(layer, [...(this.#copies.get(layer) ?? []), ...copies]);
       this.#rename(layer, between.at(-1)?.outputs[0]?.name ?? "", read.name);
     }
+    return name;
   }
 
   #rename(node: Node, from: string, to: string): void {

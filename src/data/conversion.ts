@@ -85,15 +85,19 @@ export function conversionOf({ proto, path = "the model" }: Model): DataConversi
 }
 
 /** The model with a record of its data, instead of an older one. All other bytes stay. */
-export function withConversion(model: Model, conversion: DataConversion): Model {
+export const withConversion = (model: Model, conversion: DataConversion): Model =>
+  withRecords(model, [
+    bytesField(modelFields.metadataProps, encodeMetadataEntry(conversionKey, conversionToText(conversion))),
+  ]);
+
+/** A model without such a record. */
+export const withoutConversion = (model: Model): Model => withRecords(model, []);
+
+function withRecords(model: Model, appendToModel: readonly Uint8Array[]): Model {
   const { layout } = model;
   const isRecord = ({ field, payload, end }: FieldRecord) =>
     field === modelFields.metadataProps &&
     decodeMetadataEntry(layout.bytes.subarray(payload, end)).key === conversionKey;
-  const record = bytesField(
-    modelFields.metadataProps,
-    encodeMetadataEntry(conversionKey, conversionToText(conversion)),
-  );
   const replace = new Map(layout.model.filter(isRecord).map((old) => [old, null] as const));
-  return Model.spliced(splice(layout, { replace, appendToModel: [record] }), model);
+  return Model.spliced(splice(layout, { replace, appendToModel }), model);
 }

@@ -131,6 +131,23 @@ export type ContractFeeds = {
   readonly targets: readonly string[];
 };
 
+/** A tensor of the trained model. */
+export interface ContractWeight {
+  readonly name: string;
+  readonly type: string;
+  /** Its bytes in the model's file, or in its data file (`external`). */
+  readonly offset: number;
+  readonly length: number;
+  readonly external?: true;
+  /** The input of a step that holds its numbers. */
+  readonly state?: string;
+  /** The graph that computes them in float64, and what it reads: inputs of a step, or the numbers before training. */
+  readonly graph?: string;
+  readonly reads?: Readonly<Record<string, { readonly state: string } | { readonly base: true }>>;
+  /** Where its numbers before training lie; absent if in the place of the new ones. */
+  readonly base?: { readonly file: string; readonly offset: number; readonly length: number };
+}
+
 /** What `contract.json` says to the processes that train together. Shapes of data are those of one shard. */
 export interface Contract {
   readonly format: typeof contractFormat.format;
@@ -202,12 +219,16 @@ export interface Contract {
     /** Parameters and statistics that the graph reads. */
     readonly state: readonly string[];
   };
+  /** Data files of the model in this folder, which a run's folder needs beside its `model.onnx`. */
+  readonly base: readonly string[];
   readonly export: {
     readonly file: string;
-    /** Where the bytes of each trained tensor lie in the file; null where writing them there does not make the trained model. */
-    readonly weights:
-      | readonly { readonly input: string; readonly offset: number; readonly length: number }[]
-      | null;
+    /** The name that `file` gives to its data file; null where all numbers lie in it. */
+    readonly data: string | null;
+    /** Data files of this folder that the trained model needs beside it. */
+    readonly beside: readonly string[];
+    /** The tensors of the trained model that come with the run; null where the numbers of tensors alone do not make it. */
+    readonly weights: readonly ContractWeight[] | null;
   };
   /** How the run was asked for, as `sorth-onnx train` keeps it; null for a run of the library. */
   readonly settings: Readonly<Record<string, unknown>> | null;

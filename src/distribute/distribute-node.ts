@@ -58,7 +58,7 @@ export interface Distributed {
   readonly exact: boolean;
   /** Whether the data were written as arrays: run.py then needs no `--data`. */
   readonly converted: boolean;
-  /** Whether run.py writes the trained model (`-o`); if not, `sorth-onnx export RUN` does, which folds adapters in. */
+  /** Whether run.py writes the trained model (`-o`); if not, only `sorth-onnx export RUN` does. */
   readonly exports: boolean;
 }
 

@@ -39,7 +39,7 @@ import {
   type Stage,
 } from "./contract.ts";
 import { feedsOf } from "./contract-feeds.ts";
-import { exportTemplate } from "./export-places.ts";
+import { contractOfExport, exportTemplate } from "./export-template.ts";
 import { inJointScale } from "./joint-scale.ts";
 import { checkShards, refuseFunctions } from "./refusals.ts";
 import { exactStages } from "./stages.ts";
@@ -103,6 +103,7 @@ export async function distributionOf(
   const measured = taught ? { ...taught.evaluated(options.samples, run), ...part } : shard;
   const evaluation = await buildEvaluation(model, measured, ports, probe, lower);
   const template = await exportTemplate(trainer);
+  const exported = contractOfExport(template, exportFile);
   const parts = updateParts(split.update, ports.parameters, shards);
   const schedules = resolvePlans(run.penalties ?? []).plans.flatMap(({ label, schedule }) =>
     schedule === undefined ? [] : [[label, named(schedule)] as const],
@@ -154,7 +155,7 @@ export async function distributionOf(
       feeds: feedsOf(evaluation.data ?? ports, evaluation),
       state: stateInputs(evaluation.model, ports),
     },
-    export: { file: exportFile, weights: template.weights ?? null },
+    ...{ base: [], export: exported.contract },
     settings: options.settings ?? null,
   };
   const files = new Map([
@@ -163,6 +164,7 @@ export async function distributionOf(
     [evaluationFile, evaluation.model],
     [exportFile, template.model],
     ...parts.map((part) => [part.file, part.model] as const),
+    ...exported.graphs,
   ]);
   return { contract, files };
 }

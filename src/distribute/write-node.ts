@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir } from "node:fs/promises";
+import { cp, link, mkdir, readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { mnistFolder, sampleFolder } from "../data/mnist-node.ts";
@@ -44,9 +44,9 @@ export async function writeDistribution(
   );
   await mkdir(folder, { recursive: true });
   const converted = data && (await writeConverted(folder, data.source, data, trainer.step.ports));
-  const contract = converted ? { ...plain, data: { ...plain.data, converted } } : plain;
   for (const [name, model] of files) await writeModel(model, join(folder, name), { force: true });
-  await trainer.save(join(folder, "state"));
+  const base = await saveState(trainer, folder);
+  const contract = { ...plain, base, ...(converted && { data: { ...plain.data, converted } }) };
   const isSource = (path: string) => !/__pycache__$|\.pyc$|[\\/]\.\w+_cache$/.test(path);
   await cp(pythonFolder(), folder, { recursive: true, force: true, filter: isSource });
   // The contract comes last: a folder that has one is whole.
@@ -54,6 +54,26 @@ export async function writeDistribution(
     force: true,
   });
   return contract;
+}
+
+/**
+ * Writes the first checkpoint, without the data files of the model that the graphs have brought already: a large base lies in the
+ * folder once.
+ * @returns these files
+ */
+async function saveState(trainer: Trainer, folder: string): Promise<string[]> {
+  const state = join(folder, "state");
+  const base: string[] = [];
+  for (const location of trainer.model.externalLocations) {
+    if (!(await stat(join(folder, location)).catch(() => undefined))) continue;
+    base.push(location);
+    // A second name of the file spares its copy. Where the file system has no such names, it is copied and removed again.
+    await mkdir(dirname(join(state, location)), { recursive: true });
+    await link(join(folder, location), join(state, location)).catch(() => {});
+  }
+  await trainer.save(state);
+  for (const location of base) await rm(join(state, location), { force: true });
+  return base;
 }
 
 /** @throws UsageError for a folder that holds other files */

@@ -33,6 +33,8 @@ export interface OwnData {
   readonly path: string;
   /** Writes the file. To be called before the model is written. */
   write(): Promise<void>;
+  /** In the place of {@link write}: nothing is written. */
+  close(): void;
   /** Removes the file. To be called if the model cannot be written. */
   takeBack(): Promise<void>;
   /** Removes the data of the model in whose place this one was written. To be called afterwards. */
@@ -87,6 +89,7 @@ export async function ownData(model: Model, path: string, options: WriteOptions)
         files.close();
       }
     },
+    close: () => files.close(),
     takeBack: () => rm(data, { force: true }),
     async removeReplaced() {
       await syncFolder(path);
