@@ -130,8 +130,8 @@ function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
     sorted.forEach((of, i) => {
       if (taken.has(of) || !judgeParameter(of, readings).role) return;
       for (const value of sorted.slice(i + 1)) {
-        if (taken.has(value)) continue;
-        const names = [of, value].flatMap((one) => namesOfValue(one, readings));
+        if (taken.has(value) || !(tie || isAnonymous(value))) continue;
+        const names = tie || untie ? [of, value].flatMap((one) => namesOfValue(one, readings)) : [];
         if (untie && matchesAny(untie, names)) continue;
         const tied = tie !== undefined && matchesAny(tie, names);
         // Asked before the numbers are compared, which may lie in a file.

@@ -3,9 +3,11 @@ import type { Node } from "./node.ts";
 
 /**
  * Nodes in topological order; otherwise in the given order.
+ * @param nodes - all nodes of a graph; of a set, only its members are visited, whatever the size of the graph
  * @throws SorthError when the graph has a cycle
  */
-export function nodesInOrder(nodes: readonly Node[]): Node[] {
+export function nodesInOrder(nodes: readonly Node[] | ReadonlySet<Node>): Node[] {
+  const isLeftOut = (node: Node) => nodes instanceof Set && !nodes.has(node);
   const order: Node[] = [];
   const state = new Map<Node, "open" | "done">();
   for (const root of nodes) {
@@ -22,7 +24,7 @@ export function nodesInOrder(nodes: readonly Node[]): Node[] {
         continue;
       }
       const producer = reads[top.next++]?.producer;
-      if (!producer || state.get(producer) === "done") continue;
+      if (!producer || state.get(producer) === "done" || isLeftOut(producer)) continue;
       if (state.get(producer) === "open") {
         throw new SorthError(`the graph has a cycle through node "${producer.label}"`);
       }

@@ -97,7 +97,7 @@ function innerNodes(values: readonly Value[], inner: ReadonlySet<Value>): Node[]
     for (const read of [...producer.inputs, ...producer.captures])
       if (read && inner.has(read)) open.push(read);
   }
-  return nodesInOrder([...found]).filter((node) => found.has(node));
+  return nodesInOrder(found);
 }
 
 /**

@@ -1,6 +1,6 @@
 import type { Site } from "../analysis/site-types.ts";
 import type { Value } from "../graph/node.ts";
-import { descendantsOf } from "../graph/reach.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import type { LayerMatrix } from "../optimizers/transformation.ts";
 
 /**
@@ -9,14 +9,12 @@ import type { LayerMatrix } from "../optimizers/transformation.ts";
  */
 export function layerMatrices(sites: readonly Site[]): ReadonlyMap<Value, LayerMatrix> {
   const found = new Map<Value, LayerMatrix>();
+  const beforeLayers = ancestorsOf(sites.flatMap(({ node }) => node.inputs.flatMap((input) => input ?? [])));
   for (const site of sites) {
     const { weight, op, units, groups, response } = site;
     const { shape = [], uses } = weight;
     if (shape.length < 2 || [...uses].some(({ node }) => node.op === "Gather")) continue;
-    const behind = descendantsOf([response]);
-    const isOutput = !sites.some(
-      (other) => other !== site && other.node.inputs.some((input) => input && behind.has(input)),
-    );
+    const isOutput = !response.producer || !beforeLayers.has(response.producer);
     const unitAxis = op === "ConvTranspose" || shape[0] !== units ? 1 : 0;
     found.set(weight, { unitAxis, groups, isOutput });
   }

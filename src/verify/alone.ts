@@ -1,5 +1,6 @@
 import Long from "long";
 import type { Node, Value } from "../graph/node.ts";
+import { nodesInOrder } from "../graph/order.ts";
 import { nodeToProto, opsetImport, valueInfo } from "../graph/proto.ts";
 import { encodeModelProto } from "../onnx/codec.ts";
 import { DataType } from "../onnx/data-types.ts";
@@ -52,10 +53,7 @@ export function blockAlone(run: VerifyRun, injected: InjectedSite, tensors: Laye
       functions: [...graph.functions],
       graph: new onnx.GraphProto({
         name: "penalty",
-        node: graph
-          .sorted()
-          .filter((node) => nodes.has(node))
-          .map(nodeToProto),
+        node: nodesInOrder(nodes).map(nodeToProto),
         input: [...inputs].map(([name, value]) => {
           const tensor = fed.get(name);
           return tensor ? inputInfo(name, tensor) : valueInfo(value);
