@@ -167,7 +167,7 @@ function scaleChannels(rows: Float32Array, size: number, { mean, std, inner }: C
 }
 
 const notOneHot =
-  'labels with an axis of classes hold one 1 among zeros for each, or shares of 1 with crossEntropy({ labels: "probabilities" })';
+  'labels with an axis of classes hold one 1 among zeros for each (several 1 a sample, or none, are for the loss bce), or shares of 1 with crossEntropy({ labels: "probabilities" }), --labels probabilities';
 
 /** Position within a batch of each element of the first sample. */
 function placesOf(

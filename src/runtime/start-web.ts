@@ -30,7 +30,13 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
     started = true;
     return session;
   } catch (error) {
-    if (/initializing failed due to timeout/.test(messageOf(error))) throw new RuntimeError(advice);
+    const message = messageOf(error);
+    if (/initializing failed due to timeout/.test(message)) throw new RuntimeError(advice);
+    if (/no available backend.*\[wasm\]/s.test(message)) {
+      throw new RuntimeError(
+        `${notStarted} its WebAssembly cannot be loaded (${message}). Serve both files of it (${paths}), and load the page again`,
+      );
+    }
     // An error about the model says nothing about the start.
     throw error;
   } finally {
@@ -38,10 +44,11 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
   }
 }
 
+const notStarted = "ONNX Runtime does not start in this page:";
+const paths = "env.wasm.wasmPaths = { mjs, wasm } before the first session: docs/web.md of sorth-onnx";
 const advice =
-  "ONNX Runtime does not start in this page: the threads of WebAssembly do not answer. Let its loader be a file of its own " +
-  "(env.wasm.wasmPaths = { mjs, wasm } before the first session: docs/web.md of sorth-onnx), or train on one thread " +
-  "(env.wasm.numThreads = 1); then load the page again";
+  `${notStarted} the threads of WebAssembly do not answer. Let its loader be a file of its own ` +
+  `(${paths}), or train on one thread (env.wasm.numThreads = 1); then load the page again`;
 
 /** Whether ONNX Runtime's WebAssembly was given, or has arrived. */
 const hasBinary = (): boolean =>

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { applyChange, drawChange } from "../../src/data/images/augment.ts";
+import { decodeImage } from "../../src/data/images/decode-node.ts";
 import { channelStatistics } from "../../src/data/statistics.ts";
 import { arrayDataset, augmentedDataset, type Dataset, loadData, readModel } from "../../src/index.ts";
 
@@ -116,6 +117,14 @@ describe("a folder of images", () => {
     await expect(train.fill([1], new Float32Array(144), new Int32Array(1))).rejects.toThrow(
       /nothing\.png: cannot be decoded/,
     );
+    // As training reads them, many at once: sharp then loses the reason of some.
+    const photo = readFileSync(`${fixtures}/pictures/test/setosa/12.jpg`);
+    const content = photo.subarray(0, photo.length - 60);
+    const decode = () =>
+      decodeImage({ name: "photo", content }, { height: 6, width: 8, channels: 3 }, "crop");
+    const reasons = await Promise.all(Array.from({ length: 32 }, () => decode().catch(String)));
+    expect(reasons.join()).not.toMatch(/Unknown error/);
+    expect(reasons.join()).toMatch(/photo: cannot be decoded \(VipsJpeg: premature end of JPEG image\)/);
   });
 
   test.each([

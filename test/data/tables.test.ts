@@ -91,20 +91,6 @@ describe("labels and columns as pandas writes them", () => {
       [2, 3],
     ]);
   });
-
-  test("true and false are 1 and 0 as data, and classes as labels", async () => {
-    const rows = [true, false, true].map((a, i) => JSON.stringify({ a, b: i, y: i > 0 })).join("\n");
-    const { train, conversion } = await loadData(written("truths.jsonl", rows));
-    expect(await numbers(train)).toEqual({
-      x: [
-        [1, 0],
-        [0, 1],
-        [1, 2],
-      ],
-      y: [0, 1, 1],
-    });
-    expect(conversion?.classes).toEqual(["false", "true"]);
-  });
 });
 
 describe("columns and a model's inputs", () => {

@@ -8,9 +8,14 @@ import { arrayDataset, type Dataset, loadData } from "../../src/index.ts";
 const own = mkdtempSync(join(tmpdir(), "sorth-tables-"));
 afterAll(() => rmSync(own, { recursive: true, force: true }));
 
-async function rowsOf(name: string, text: string): Promise<{ x: number[]; y: number[] }> {
+function written(name: string, text: string): string {
   writeFileSync(join(own, name), text);
-  const { train } = await loadData(join(own, name));
+  return join(own, name);
+}
+
+const rowsOf = async (name: string, text: string) => numbers((await loadData(written(name, text))).train);
+
+async function numbers(train: Dataset): Promise<{ x: number[]; y: number[] }> {
   const x = new Float64Array(train.size * (train.x.shape[0] ?? 1));
   const y = new Float64Array(train.size);
   await train.fill(
@@ -22,6 +27,32 @@ async function rowsOf(name: string, text: string): Promise<{ x: number[]; y: num
 }
 
 describe("tables as programs write them", () => {
+  test("true and false are 1 and 0 as data, and classes as labels", async () => {
+    const truths = [true, false, true];
+    const rows = truths.map((a, i) => JSON.stringify({ a, b: i, y: i > 0 })).join("\n");
+    const python = (truth: boolean) => (truth ? "True" : "False");
+    const csv = `a,b,y\n${truths.map((a, i) => `${python(a)},${i},${python(i > 0)}`).join("\n")}`;
+    const sides = [written("truths.jsonl", rows), written("truths.csv", csv)] as const;
+    const x = [1, 0, 0, 1, 1, 2];
+    for (const [i, side] of sides.entries()) {
+      const { train, conversion } = await loadData(side);
+      expect(await numbers(train)).toEqual({ x, y: [0, 1, 1] });
+      expect(conversion?.classes).toEqual(
+        [
+          ["false", "true"],
+          ["False", "True"],
+        ][i],
+      );
+      // The other file has them in another spelling.
+      const other = await loadData(sides[1 - i] as string, { conversion });
+      expect(await numbers(other.train)).toEqual({ x, y: [0, 1, 1] });
+    }
+    const numbersBut = Array.from({ length: 40 }, (_, i) => `${i === 7 ? "TRUE" : i},${i % 2}`).join("\n");
+    await expect(loadData(written("one.csv", `a,y\n${numbersBut}`))).rejects.toThrow(
+      'row 8 (line 9), column "a" holds "TRUE" among numbers',
+    );
+  });
+
   test.each([
     ["excel.csv", 'sep=;\r\na;b;y\r\n1,5;"2";0\r\n-3;4e-1;1\r\n'],
     ["excel-comma.csv", "\ufeffsep=,\na,b,y\n1.5,2,0\n-3,4e-1,1\n"],

@@ -49,8 +49,11 @@ export async function decodeImage(
     const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     return withChannels(pixels, info.channels, channels);
   } catch (error) {
+    const [reason = ""] = messageOf(error).split("\n");
+    // Images that are decoded at the same time take the decoder's messages from one another.
+    const why = reason === "Unknown error" ? "it is cut short or damaged" : reason;
     throw new DataError(
-      `${typeof content === "string" ? content : name}: cannot be decoded (${messageOf(error).split("\n")[0]}); remove or replace the file`,
+      `${typeof content === "string" ? content : name}: cannot be decoded (${why}); remove or replace the file`,
     );
   }
 }

@@ -10,7 +10,7 @@ import {
   widthOf,
 } from "./conversion.ts";
 import { placeOf } from "./survey.ts";
-import { type Cell, isMissing, numberIn, type TableSource, textIn } from "./table-source.ts";
+import { type Cell, indexOfTexts, isMissing, numberIn, type TableSource, textIn } from "./table-source.ts";
 
 /** Options of {@link convertTable} for a table that training begins with. */
 export interface TableStatistics {
@@ -92,8 +92,8 @@ class InputRows {
       from += widthOf(column);
       return from - widthOf(column);
     });
-    this.#indexOf = input.columns.map(
-      (column) => new Map(column.kind === "category" ? column.categories.map((text, i) => [text, i]) : []),
+    this.#indexOf = input.columns.map((column) =>
+      indexOfTexts(column.kind === "category" ? column.categories : []),
     );
   }
 
@@ -217,7 +217,7 @@ export class LabelRows {
     this.#data = new Float64Array(rows);
     this.#at = placeIn(source, name);
     this.#classes = classes;
-    this.#indexOf = new Map(classes?.map((text, i) => [text, i]));
+    this.#indexOf = indexOfTexts(classes ?? []);
   }
 
   lacks(cells: readonly Cell[]): boolean {

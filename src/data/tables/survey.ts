@@ -7,6 +7,7 @@ import {
   type TableSource,
   textIn,
   tooLarge,
+  truthIn,
 } from "./table-source.ts";
 
 /** Most different texts of a column. */
@@ -90,18 +91,16 @@ class ColumnSurvey {
       );
     }
     if (losesDigits(cell)) throw this.#error(row, tooLarge(textIn(cell)));
+    const isTruth = truthIn(cell) !== undefined;
     const number = numberIn(cell);
-    if (number === undefined) {
+    if (isTruth || number === undefined) {
       this.#isText = true;
-      this.#textCount += 1;
+      if (isTruth) this.#truths += 1;
+      else this.#textCount += 1;
       this.#firstText ??= { row, text: textIn(cell) };
     } else {
       if (!Number.isFinite(number)) throw this.#error(row, `holds ${number}; remove or replace such values`);
       this.#numbers += 1;
-    }
-    if (typeof cell === "boolean") {
-      this.#isText = true;
-      this.#truths += 1;
     }
     if (this.#texts.size <= mostCategories) this.#texts.add(textIn(cell));
   }
@@ -109,7 +108,7 @@ class ColumnSurvey {
   result(): SurveyedColumn {
     const isList = this.#length !== undefined;
     // A few texts among many numbers are no categories.
-    if (this.#firstText && this.#texts.size > 10 && this.#textCount < this.#numbers / 10) {
+    if (this.#firstText && this.#texts.size > 10 && this.#textCount + this.#truths < this.#numbers / 10) {
       const { row, text } = this.#firstText;
       throw this.#error(
         row,
@@ -127,7 +126,7 @@ class ColumnSurvey {
     return {
       ...{ name: this.#name, at: this.at, missing: this.#missing },
       kind: isList ? "list" : this.#isText ? "category" : "number",
-      yesOrNo: this.#truths > 0 && this.#truths === this.#numbers && this.#textCount === 0,
+      yesOrNo: this.#truths > 0 && this.#numbers === 0 && this.#textCount === 0,
       ...{ length: this.#length ?? 1, firstMissing: this.#firstMissing },
       categories: this.#isText ? [...this.#texts].sort() : [],
     };

@@ -59,10 +59,31 @@ export const isMissing = (cell: Cell | undefined): boolean =>
 
 const numberText = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
-/** The number in a cell; undefined for any other value. */
+/** How tables of text write true and false, pandas and R among them. */
+const truthTexts = { false: ["false", "False", "FALSE"], true: ["true", "True", "TRUE"] };
+
+/** True or false in a cell; undefined for any other value. */
+export function truthIn(cell: Cell | undefined): boolean | undefined {
+  if (typeof cell === "boolean") return cell;
+  if (typeof cell !== "string") return undefined;
+  const text = cell.trim();
+  return truthTexts.true.includes(text) ? true : truthTexts.false.includes(text) ? false : undefined;
+}
+
+/** The index of each text. One that says true or false has it in every spelling: CSV and Parquet differ in that. */
+export function indexOfTexts(texts: readonly string[]): ReadonlyMap<string, number> {
+  const spelled = texts.flatMap((text, i) => {
+    const truth = truthIn(text);
+    return truth === undefined ? [] : truthTexts[`${truth}`].map((other) => [other, i] as const);
+  });
+  return new Map([...spelled, ...texts.map((text, i) => [text, i] as const)]);
+}
+
+/** The number in a cell, 1 for true and 0 for false; undefined for any other value. */
 export function numberIn(cell: Cell | undefined): number | undefined {
   if (typeof cell === "number") return cell;
-  if (typeof cell === "boolean") return cell ? 1 : 0;
+  const truth = truthIn(cell);
+  if (truth !== undefined) return truth ? 1 : 0;
   if (typeof cell !== "string") return undefined;
   const text = cell.trim();
   if (/^[-+]?inf(inity)?$/i.test(text)) return text.startsWith("-") ? -Infinity : Infinity;
