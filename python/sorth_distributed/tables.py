@@ -106,16 +106,30 @@ def _text(cell: Any) -> str:
     return str(cell).strip()
 
 
+_TRUTHS = {"false": False, "False": False, "FALSE": False, "true": True, "True": True, "TRUE": True}
+"""How tables of text write true and false, pandas and R among them."""
+
+
+def _truth(cell: Any) -> bool | None:
+    """True or false in a cell; None for any other value."""
+    return cell if isinstance(cell, bool) else _TRUTHS.get(cell.strip()) if isinstance(cell, str) else None
+
+
 def _number(path: Path, row: Row, name: str) -> float:
     cell = row[name]
+    truth = _truth(cell)
     try:
-        return float(cell)
+        return float(cell if truth is None else truth)
     except (TypeError, ValueError):
         raise RunError(f'{path}: row {row[""]}, column "{name}" holds "{cell}", not a number') from None
 
 
 def _place(path: Path, row: Row, name: str, known: Sequence[str]) -> int:
     text = _text(row[name])
+    truth = _truth(text)
+    if text not in known and truth is not None:
+        # CSV and Parquet spell it differently.
+        text = next((one for one in known if _truth(one) is truth), text)
     if text not in known:
         raise RunError(f'{path}: row {row[""]}, column "{name}" holds "{text}", none of {", ".join(known[:5])}')
     return known.index(text)

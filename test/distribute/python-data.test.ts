@@ -15,14 +15,14 @@ describe("data of workers", () => {
 
   it("a table is read as train reads it", async () => {
     const row = (i: number) =>
-      `${(i * 37) % 11},${i % 4 ? ["red", "blue", "green"][i % 3] : ""},${(i * 0.37) % 1},${i % 3 ? "yes" : "no"}`;
+      `${(i * 37) % 11},${i % 4 ? ["red", "blue", "green"][i % 3] : ""},${(i * 0.37) % 1},${i % 3 ? "True" : "False"}`;
     const rows = Array.from({ length: 64 }, (_, i) => row(i));
-    writeFileSync(
-      at("table.csv"),
-      ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))]
-        .map((line) => line.replaceAll(",", ";").replaceAll(".", ","))
-        .join("\n"),
-    );
+    const table = ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))]
+      .map((line) => line.replaceAll(",", ";").replaceAll(".", ","))
+      .join("\n");
+    writeFileSync(at("table.csv"), table);
+    // Another spelling of the same labels.
+    writeFileSync(at("again.csv"), table.replaceAll("True", "true").replaceAll("False", "FALSE"));
     const run = ["--batch", "16", "--penalty", "none", "--epochs", "2", "--standardize", "--missing", "mean"];
     await sorth(
       "train",
@@ -46,7 +46,7 @@ describe("data of workers", () => {
       "2",
       "--quiet",
     );
-    await runPython("rows", 1, "--data", at("table.csv"), "--checkpoint", "rows-1");
+    await runPython("rows", 1, "--data", at("again.csv"), "--checkpoint", "rows-1");
     expectNear(losses("rows-1"), losses("rows.run"), 1e-5);
   }, 60_000);
   const [images, texts] = ["test/fixtures/data", "test/fixtures/text"];
