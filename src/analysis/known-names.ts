@@ -15,6 +15,9 @@ const attributeOf: Partial<Record<Role, string>> = {
   bias: "bias",
 };
 
+/** Whether the exporter has noted the module that a node belongs to. */
+export const isNoted = (node: Node): boolean => node.metadata.has(scopesKey);
+
 /**
  * The module that a node belongs to, by its name in the source: from the dynamo exporter's metadata, or from the path in the
  * node's name that TorchScript (`/layer1/layer1.0/conv1/Conv` is `layer1.0.conv1`) and tf2onnx (`model/dense/MatMul`) write.

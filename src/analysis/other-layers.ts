@@ -18,6 +18,7 @@ const attention =
   "attention with the projections inside, whose responses nothing outside can read; take the model as it was before ONNX Runtime's optimizer fused it";
 const attributes =
   "its weights are attributes of the operator, which no training reaches; write it as Gemm (or a Linear layer) to train it";
+const trees = "trees, which no gradient trains; a Gemm (or a Linear layer) beside them can be trained";
 
 /** Operators that hold weights but take no penalty, with the reason and what the user can do. */
 const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
@@ -50,6 +51,8 @@ const reasons: Readonly<Record<string, string | ((node: Node) => string)>> = {
     "a mixture of experts with their weights inside, whose responses nothing outside can read",
   ...{ "ai.onnx.ml.LinearClassifier": attributes, "ai.onnx.ml.LinearRegressor": attributes },
   ...{ "ai.onnx.ml.SVMClassifier": attributes, "ai.onnx.ml.SVMRegressor": attributes },
+  ...{ "ai.onnx.ml.TreeEnsembleClassifier": trees, "ai.onnx.ml.TreeEnsembleRegressor": trees },
+  "ai.onnx.ml.TreeEnsemble": trees,
 };
 
 /** Why an Einsum cannot be written as a layer. */
@@ -66,4 +69,10 @@ export function reasonOfOtherLayer(graph: Graph, node: Node): string | undefined
   }
   const reason = Object.hasOwn(reasons, node.op) ? reasons[node.op] : undefined;
   return typeof reason === "function" ? reason(node) : reason;
+}
+
+/** What a message adds where nothing can be trained: the first operator that keeps its weights to itself, and why; or "". */
+export function untrainable(graph: Graph): string {
+  const node = graph.nodes.find(({ op }) => [attributes, trees].includes(reasons[op] as string));
+  return node ? ` (${node.opType} "${node.name}": ${reasons[node.op]})` : "";
 }

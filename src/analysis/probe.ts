@@ -20,7 +20,10 @@ export interface Probe {
   readonly float64: boolean;
   /** Loads a model (graph optimization level "basic") and describes its outputs. @throws with ORT's message. */
   outputs(model: Uint8Array): Promise<readonly ProbedOutput[]>;
-  /** Runs a model once on the CPU and returns its outputs by name. A {@link Model} may have external data. */
+  /**
+   * Runs a model once on the CPU and returns its outputs by name, except sequences and maps, which ONNX Runtime's
+   * JavaScript bindings do not return. A {@link Model} may have external data.
+   */
   run(
     model: Uint8Array | Model,
     feeds: ReadonlyMap<string, Tensor>,

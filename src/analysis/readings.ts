@@ -3,6 +3,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Use, Value } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { drawingOperators } from "./drawing-operators.ts";
+import { isFilled } from "./number-signs.ts";
 import { formal, normalizations, passing, plain, products, type Role, roleByOperator } from "./roles.ts";
 
 /** One place where an initializer is read. */
@@ -76,6 +77,14 @@ export class Readings {
   /** Whether a value depends on no input of the graph. */
   isConstant(value: Value): boolean {
     return !this.#data.has(value);
+  }
+
+  /** Whether the scales of all normalizations hold one number each, as before a training; false if there are none. */
+  untrained(): boolean {
+    const scales = this.#graph.initializers.flatMap((value) =>
+      value.initializer && this.of(value).some(({ role }) => role === "scale") ? [value.initializer] : [],
+    );
+    return scales.length > 0 && scales.every(isFilled);
   }
 
   /** Where a value is read. An operator that reads only its shape does not count. */

@@ -88,14 +88,14 @@ export async function prepare(
   const embeddings = await embeddingParts(given);
   const options = await withoutPast(graph, embeddings?.rows(given) ?? given);
   const penalties = await withSchedules(takeBlock(graph, options));
-  liftParameters(graph, options, model.external);
+  const { shared } = liftParameters(graph, options, model.external);
   if (penalties.plans.length > 0 || needsWritingOut(graph)) await writeOutLayers(graph);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");
   }
   // Decided before bodies are expanded, because an unrolled initial state would look like a weight.
   const found = findParameters(graph, options);
-  if (options.onMessage) (await import("./tell-parameters.ts")).tellParameters(found, options);
+  if (options.onMessage) (await import("./tell-parameters.ts")).tellParameters(found, shared, options);
   const frozen = hasQuantized(graph)
     ? (await import("../analysis/quantized-layers.ts")).frozenText(graph)
     : undefined;

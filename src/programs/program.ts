@@ -1,4 +1,5 @@
 import { detachedValues } from "../analysis/adapter-names.ts";
+import { untrainable } from "../analysis/other-layers.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { probeModel } from "../analysis/probe-model.ts";
 import { rulesFor } from "../autodiff/rules-for.ts";
@@ -244,7 +245,7 @@ export class Program {
     throw new SorthError(
       frozen
         ? `nothing is left to train: ${frozen}; add --lora, --classes N, or name what to train (--trainable), see sorth-onnx inspect`
-        : "the loss depends on no trainable parameter; see sorth-onnx inspect, --trainable and --freeze",
+        : `the loss depends on no trainable parameter${untrainable(this.graph)}; see sorth-onnx inspect, --trainable and --freeze`,
     );
   }
 

@@ -1,5 +1,6 @@
 import { escaped } from "../analysis/name-patterns.ts";
 import type { ConstantValue, Parameter } from "../analysis/parameters.ts";
+import type { SharedInitializer } from "../analysis/shared-initializers.ts";
 import type { LossOptions } from "./options.ts";
 
 /** Most names in a list; inspect lists all. */
@@ -16,15 +17,30 @@ export function listedWithSource(
   return `${names.join(", ")}${more > 0 ? ` and ${more} more (sorth-onnx inspect lists them all)` : ""}`;
 }
 
-/** Reports what the options leave untrained, and each value whose place in the graph alone decides whether it is a parameter. */
+/**
+ * Reports what the options leave untrained, each value whose place in the graph alone decides whether it is a parameter, and
+ * matrices of which the file does not say whether layers share them on purpose.
+ */
 export function tellParameters(
   {
     parameters,
     constants,
   }: { readonly parameters: readonly Parameter[]; readonly constants: readonly ConstantValue[] },
+  shared: readonly SharedInitializer[],
   { onMessage, freeze, trainable }: LossOptions,
 ): void {
   if (!onMessage) return;
+  const doubtful = (kind: SharedInitializer["kind"]) =>
+    shared.flatMap((one) => (one.doubt && one.kind === kind ? [{ name: one.value.name }] : []));
+  const [split, tied] = [doubtful("split"), doubtful("tied")];
+  if (split.length > 0) {
+    onMessage(
+      `equal in several layers of an untrained model, so that each layer gets its own: ${listedWithSource(split)}; --tie keeps one for all`,
+    );
+  }
+  if (tied.length > 0) {
+    onMessage(`one weight of several layers: ${listedWithSource(tied)}; --untie gives each layer its own`);
+  }
   const named = ({ value, source }: Parameter | ConstantValue) => ({ name: value.name, source });
   const frozen = constants.filter(({ reason }) => /by --freeze$|by --trainable$/.test(reason));
   if ((freeze || trainable) && frozen.length > 0) onMessage(`frozen: ${listedWithSource(frozen.map(named))}`);

@@ -2,6 +2,7 @@ import { hiddenValues, innerValues } from "../analysis/inner-values.ts";
 import { namesOfValue } from "../analysis/known-names.ts";
 import { matchesAny } from "../analysis/name-patterns.ts";
 import { typedOrHidden } from "../analysis/obstacle.ts";
+import { untrainable } from "../analysis/other-layers.ts";
 import type { Readings } from "../analysis/readings.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -54,7 +55,11 @@ export function chooseVariables(source: VariableSource, options: VariableOptions
   }
   if (parameters.length + asked.length > 0) return { given: [...parameters, ...asked], inner: [] };
   throw new UsageError(
-    `no initializer looks like a parameter; others are ${listOf(constants)}: name those that are variables (--wrt)`,
+    `no initializer looks like a parameter${untrainable(graph)}; ${
+      constants.length > 0
+        ? `others are ${listOf(constants)}: name those that are variables (--wrt)`
+        : "name inputs or inner values (--wrt)"
+    }`,
   );
 }
 

@@ -120,11 +120,12 @@ export function ortProbe(
         ...form?.options,
       });
       try {
-        const results = await session.run(
-          Object.fromEntries([...feeds].map(([name, tensor]) => [name, toOrtTensor(tensor)])),
-        );
+        // A run that is asked for a sequence or a map fails as a whole.
+        const names = session.outputMetadata.flatMap(({ isTensor, name }) => (isTensor ? [name] : []));
+        const inputs = Object.fromEntries([...feeds].map(([name, tensor]) => [name, toOrtTensor(tensor)]));
+        const results = names.length > 0 ? await session.run(inputs, names) : {};
         return new Map<string, Tensor>(
-          session.outputNames.flatMap((name) => {
+          names.flatMap((name) => {
             const result = results[name];
             return result ? [[name, fromOrtTensor(name, result)] as const] : [];
           }),

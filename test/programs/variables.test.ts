@@ -3,7 +3,7 @@ import { graphToProto } from "../../src/graph/proto.ts";
 import { type DifferentiateOptions, differentiate } from "../../src/index.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import { GraphBuilder } from "../helpers/build-graph.ts";
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
 
@@ -64,4 +64,13 @@ test("a wide pattern takes parameters, and says what else it matches", async () 
 test("every input that matches has its gradient, also where the pattern remembers its last match", async () => {
   const { gradients: names } = await gradients(modelOf(), { wrt: /^grid$/, wrtInputs: /[a-z]$/g });
   expect([...names.keys()]).toEqual(["grid", "coords", "ref"]);
+});
+
+test("without a parameter, the message names the operator that keeps its weights to itself", async () => {
+  const forest = new GraphBuilder(18, { "ai.onnx.ml": 3 });
+  const linear = { coefficients: [1.5, 2.5], intercepts: [0.5] };
+  forest.output(forest.op("LinearRegressor", [forest.input("x", [4, 2])], "scores", linear, "ai.onnx.ml"));
+  await expect(gradients(builtModel(forest), { loss: "scores" })).rejects.toThrow(
+    'no initializer looks like a parameter (LinearRegressor "scores": its weights are attributes of the operator, which no training reaches; write it as Gemm (or a Linear layer) to train it); name inputs or inner values (--wrt)',
+  );
 });

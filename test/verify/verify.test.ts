@@ -8,7 +8,7 @@ import { Tensor } from "../../src/onnx/tensor.ts";
 import { som } from "../../src/penalties/som.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { type VerifyReport, verify } from "../../src/verify/verify.ts";
-import { network, samples } from "../inject/models.ts";
+import { info, modelOf, network, samples } from "../inject/models.ts";
 
 const original = network({ loss: "scalar" });
 
@@ -144,6 +144,32 @@ describe("verify", () => {
   it("refuses a second model without a block", async () => {
     await expect(verify(original, original, {}, nodeProbe)).rejects.toThrow(/give the original first/);
     expect(graphOf(original).metadata.size).toBe(0);
+  });
+
+  it("compares the outputs that ONNX Runtime returns, and names sequences and maps", async () => {
+    const sequence: onnx.NodeProto.$Properties = {
+      opType: "SequenceConstruct",
+      input: ["y"],
+      output: ["all"],
+    };
+    const model = Model.fromBytes(
+      modelOf({
+        name: "sequences",
+        node: [{ opType: "MatMul", name: "fc", input: ["x", "w"], output: ["y"] }, sequence],
+        initializer: [Tensor.float("w", [2, 3], [1, 2, 3, 4, 5, 7]).toProto()],
+        input: [info("x", "float", ["N", 2])],
+        output: [{ name: "all" }],
+      }),
+    );
+    const injected = await inject(model, { penalties: [som()] }, nodeProbe);
+    const report = await verify(model, injected, {}, nodeProbe);
+    expect(report.passed).toBe(true);
+    const shown = report.checks.filter(({ name }) => name.startsWith("outputs"));
+    expect(shown.map(({ status, name, detail }) => `${status} ${name}: ${detail}`)).toEqual([
+      "passed outputs unchanged: all 1 are as they were",
+      'noted outputs not compared: "all": ONNX Runtime\'s JavaScript bindings return no sequences and maps',
+      "noted outputs at the default level: largest relative difference 0.00000",
+    ]);
   });
 });
 

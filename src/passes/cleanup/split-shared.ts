@@ -3,6 +3,7 @@ import {
   aliasMadeBy,
   findShared,
   judgeShared,
+  readersOf,
   type SharedInitializer,
   type ShareOptions,
 } from "../../analysis/shared-initializers.ts";
@@ -17,8 +18,8 @@ export interface Shared extends SharedInitializer {
 }
 
 /**
- * Gives each reader of a split initializer its own copy. An Identity's output becomes an initializer, which restores the
- * name that the exporter merged away; where several operators read one name the first keeps it and the others get
+ * Gives each layer that reads a split initializer its own copy. An Identity's output becomes an initializer, which restores the
+ * name that the exporter merged away; where several layers read one name the first keeps it and the others get
  * `<name>/2`, `<name>/3` …: the same names for the same file every time.
  *
  *     BatchNormalization(x, scale, b, b, variance)  →  BatchNormalization(x, scale, b, b/2, variance)
@@ -59,11 +60,12 @@ function split(graph: Graph, value: Value, tensor: Tensor, options: ShareOptions
   });
   const copies = aliases.map(({ name }) => name);
   if (judgeShared(value, new Readings(graph), options)?.kind === "split") {
-    const [, ...others] = value.uses;
-    others.forEach((use, i) => {
+    const [, ...others] = readersOf(value, new Readings(graph), options);
+    others.forEach((uses, i) => {
       let name = `${value.name}/${i + 2}`;
       while (graph.value(name)) name += "'";
-      graph.setInput(use, graph.addInitializer(tensor.named(name)));
+      const copy = graph.addInitializer(tensor.named(name));
+      for (const use of uses) graph.setInput(use, copy);
       copies.push(name);
     });
   }

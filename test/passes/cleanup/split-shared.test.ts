@@ -4,13 +4,17 @@ import { findParameters } from "../../../src/analysis/parameters.ts";
 import { findShared } from "../../../src/analysis/shared-initializers.ts";
 import { checkGraph } from "../../../src/graph/check.ts";
 import type { Graph } from "../../../src/graph/graph.ts";
-import type { Value } from "../../../src/graph/node.ts";
+import { graphOf } from "../../../src/graph/model-graph.ts";
+import type { Node, Value } from "../../../src/graph/node.ts";
 import { graphFromProto } from "../../../src/graph/proto.ts";
+import { meanSquaredError } from "../../../src/losses/public.ts";
 import { decodeModelProto } from "../../../src/onnx/codec.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
 import { splitShared } from "../../../src/passes/cleanup/split-shared.ts";
 import { runGraphPass } from "../../../src/passes/pass.ts";
-import { GraphBuilder } from "../../helpers/build-graph.ts";
+import { differentiate } from "../../../src/programs/differentiate.ts";
+import { nodeProbe } from "../../../src/runtime/probe-node.ts";
+import { builtModel, GraphBuilder } from "../../helpers/build-graph.ts";
 import { randomFloats } from "../../helpers/numbers.ts";
 import { plain } from "../../helpers/plain-tensors.ts";
 import { runModel } from "../../helpers/run-model.ts";
@@ -133,6 +137,131 @@ const split = (graph: Graph) =>
   Object.fromEntries(
     runGraphPass(splitShared(), graph).map(({ value, copies }) => [value.name, copies] as const),
   );
+
+/** A node with the name that TorchScript writes, or with the modules that dynamo notes. */
+function placed(b: GraphBuilder, output: string, name: string, scopes?: string): Value {
+  const node = b.graph.valueNamed(output).producer as Node;
+  const noted = new Map([["pkg.torch.onnx.name_scopes", `['', '${scopes}', 'op']`]]);
+  Object.assign(node, { name, ...(scopes && { metadata: noted }) });
+  return b.graph.valueNamed(output);
+}
+
+describe("a module that is called several times has one parameter of each kind", () => {
+  /** conv, then norm, each called twice. */
+  const twice =
+    (name: (module: string, call: number) => readonly [name: string, scopes?: string]): Build =>
+    (b, x) => {
+      const [w, bias] = [b.weight("head.weight", [4, 4, 1]), b.weight("head.bias", [4])];
+      const [scale, shift] = [b.weight("norm.weight", [4]), b.weight("norm.bias", [4])];
+      const [mean, variance] = [b.weight("norm.running_mean", [4]), b.weight("norm.running_var", [4])];
+      let value = x;
+      for (const call of [0, 1]) {
+        b.op("Conv", [value, w, bias], `c${call}`);
+        value = placed(b, `c${call}`, ...name("head", call));
+        b.op("BatchNormalization", [value, scale, shift, mean, variance], `n${call}`);
+        value = placed(b, `n${call}`, ...name("norm", call));
+      }
+      return value;
+    };
+  const tied = [
+    "head.weight tied: a matrix read by 2 operators",
+    "head.bias tied: bias of 2 operators",
+    "norm.weight tied: scale of 2 operators",
+    "norm.bias tied: bias of 2 operators",
+    "norm.running_mean split: running mean of 2 normalizations",
+    "norm.running_var split: running variance of 2 normalizations",
+  ];
+
+  test("TorchScript numbers its calls, dynamo notes its name", () => {
+    expect(verdicts(twice((module, call) => [`/${module}${call > 0 ? "_1" : ""}/Op`]))).toEqual(tied);
+    expect(verdicts(twice((module, call) => [`node_${module}_${call}`, module]))).toEqual(tied);
+  });
+
+  test("other modules have their own", () => {
+    const apart = [
+      "head.weight tied: a matrix read by 2 operators",
+      "head.bias split: bias in 2 modules",
+      "norm.weight split: scale of 2 normalizations",
+      "norm.bias split: bias of 2 normalizations",
+      ...tied.slice(4),
+    ];
+    expect(verdicts(twice((module, call) => [`op_${module}_${call}`, `blocks.${call}.${module}`]))).toEqual(
+      apart,
+    );
+  });
+
+  test("names that an exporter merged, each of a module that is called twice", () => {
+    const graph = built((b, x) => {
+      const scale = b.weight("a.weight", [3]);
+      const alias = b.op("Identity", [scale], "b.weight");
+      let value = x;
+      for (const [i, module] of ["a", "a_1", "b", "b_1"].entries()) {
+        b.op("LayerNormalization", [value, i < 2 ? scale : alias], `y${i}`);
+        value = placed(b, `y${i}`, `/${module}/LayerNormalization`);
+      }
+      return value;
+    });
+    expect(split(graph)).toEqual({ "a.weight": ["b.weight"] });
+    expect(graph.nodes.map(({ inputs }) => inputs[1]?.name)).toEqual([
+      ...["a.weight", "a.weight", "b.weight", "b.weight"],
+    ]);
+  });
+
+  test("its gradient is the sum over the calls", async () => {
+    const b = new GraphBuilder();
+    const [x, w, bias] = [b.input("x", [2, 3]), b.weight("head.weight", [3, 4]), b.weight("head.bias", [4])];
+    b.op("Gemm", [x, w, bias], "y0");
+    b.op("Gemm", [b.op("Relu", [x], "r"), w, bias], "y1");
+    const all = b.op("Concat", [placed(b, "y0", "/head/Gemm"), placed(b, "y1", "/head_1/Gemm")], "y", {
+      axis: 0,
+    });
+    b.output(b.op("ReduceMean", [all], "loss", { keepdims: 0 }));
+    const { model } = await differentiate(builtModel(b), { loss: "loss" }, nodeProbe);
+    const results = await runModel(graphOf(model), { x: Tensor.float("x", [2, 3], randomFloats("x", 6)) });
+    // The loss is a mean over 4 rows of 4 numbers; each of the 4 rows adds each bias once.
+    expect(results["head.bias_grad"]?.numbers()).toEqual([0.25, 0.25, 0.25, 0.25]);
+    expect(Object.keys(results)).toEqual(["loss", "head.weight_grad", "head.bias_grad"]);
+  });
+});
+
+describe("matrices of layers that were initialized alike", () => {
+  /** Copies of one layer, as nn.TransformerEncoder makes them, with one normalization. */
+  const cloned =
+    (scale: readonly number[], weight = randomFloats("w", 9)): Build =>
+    (b, x) => {
+      const w = b.graph.addInitializer(Tensor.float("layers.0.weight", [3, 3], weight));
+      const ones = b.graph.addInitializer(Tensor.float("norm.weight", [3], scale));
+      b.op("MatMul", [b.op("LayerNormalization", [x, ones], "n"), w], "y0");
+      b.op("MatMul", [placed(b, "y0", "/layers.0/MatMul"), b.op("Identity", [w], "layers.1.weight")], "y1");
+      return placed(b, "y1", "/layers.1/MatMul");
+    };
+
+  test("belong to each layer of an untrained model, and are tied in a trained one", () => {
+    const apart = ["layers.0.weight split: a matrix of 2 layers, which were initialized alike"];
+    expect(verdicts(cloned([1, 1, 1]))).toEqual(apart);
+    expect(verdicts(cloned([1, 1.5, 1]))).toEqual(["layers.0.weight tied: a matrix read by 2 operators"]);
+    expect(verdicts(cloned([1, 1.5, 1], new Float32Array(9)))).toEqual(apart);
+    expect(verdicts(cloned([1, 1, 1]), { tie: /layers/ })).toEqual(["layers.0.weight tied: named by --tie"]);
+    expect(split(built(cloned([1, 1, 1])))).toEqual({ "layers.0.weight": ["layers.1.weight"] });
+  });
+
+  test("a message names them", async () => {
+    const said = async (scale: readonly number[]) => {
+      const messages: string[] = [];
+      const b = new GraphBuilder();
+      b.output(cloned(scale)(b, b.input("x", [4, 3])));
+      const options = { objective: meanSquaredError(), onMessage: (text: string) => messages.push(text) };
+      await differentiate(builtModel(b), options, nodeProbe);
+      return messages;
+    };
+    expect(await said([1, 1, 1])).toEqual([
+      "equal in several layers of an untrained model, so that each layer gets its own: layers.0.weight; --tie keeps one for all",
+    ]);
+    expect(await said([1, 1.5, 1])).toEqual([
+      "one weight of several layers: layers.0.weight; --untie gives each layer its own",
+    ]);
+  });
+});
 
 describe("splitShared", () => {
   test.each([
