@@ -42,10 +42,10 @@ def load_table(spec: str, conversion: Mapping[str, Any]) -> Parts:
     if table.get("targets"):
         raise RunError(f"{spec}: several label columns are not read by workers: give an .npz file")
     label = table.get("label")
-    names = [column["name"] for one in table["inputs"] for column in one["columns"]]
-    names += [label["name"]] if label else []
+    data = [column["name"] for one in table["inputs"] for column in one["columns"]]
     rows: list[Row] = []
     for number, row in enumerate(_rows(path)):
+        names = data + (_label_columns(label, row) if label else [])
         lacking = [name for name in names if name not in row]
         if lacking:
             raise RunError(f'{path}: there is no column "{lacking[0]}"')
@@ -190,7 +190,18 @@ def _filled(path: Path, row: Row, column: Mapping[str, Any]) -> float:
     return float(column["missing"])
 
 
+def _label_columns(label: Mapping[str, Any], row: Row) -> list[str]:
+    """One column, or those that are one label together (src/data/tables/joined-labels.ts)."""
+    name = label["name"]
+    return [name] if "length" not in label or name in row else [one.strip() for one in name.split(",")]
+
+
 def _label(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
     name, classes = given["name"], given.get("classes")
+    if "length" in given:
+        names = _label_columns(given, rows[0])
+        several = len(names) > 1
+        lists = [[_number(path, row, one) for one in names] if several else _list(path, row, given) for row in rows]
+        return column_of(name, _compact(np.array(lists, np.float64), False))
     values = [_place(path, row, name, classes) if classes else _number(path, row, name) for row in rows]
     return column_of(name, _compact(np.array(values, np.float64), False))

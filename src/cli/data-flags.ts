@@ -46,7 +46,7 @@ export function addDataFlags(command: Command): string[] {
     )
     .option(
       "--label <column>",
-      "tables: the column of the labels (default: the one called y, label, target or the like)",
+      "tables: the column of the labels (default: the one called y, label, target or the like); several with commas are one label of as many numbers",
     )
     .option(
       "--columns <names>",

@@ -12,7 +12,7 @@ export interface DataOptions {
   readonly dims?: Readonly<Record<string, number>> | undefined;
   /** How the data of a trained model were converted: other data are converted alike. `label`, `text`, `length` and `resize` take the place of what it says; others that contradict it are refused. */
   readonly conversion?: DataConversion | undefined;
-  /** Tables: the column of the labels; default: the one with a usual name (y, label, target, …). */
+  /** Tables: the column of the labels, or several with commas, which are one label of as many numbers; default: the one with a usual name (y, label, target, …). */
   readonly label?: string | undefined;
   /** Tables: further columns with labels or masks, which losses read by name. */
   readonly targets?: readonly string[] | undefined;

@@ -17,7 +17,7 @@ const rowsOf = async (name: string, text: string) => numbers((await loadData(wri
 
 async function numbers(train: Dataset): Promise<{ x: number[]; y: number[] }> {
   const x = new Float64Array(train.size * (train.x.shape[0] ?? 1));
-  const y = new Float64Array(train.size);
+  const y = new Float64Array(train.size * (train.y.shape[0] ?? 1));
   await train.fill(
     Array.from({ length: train.size }, (_, i) => i),
     x,
@@ -138,4 +138,41 @@ describe("labels", () => {
   ])("%j, held out %j", (train, held, says) => {
     expect(classRemarks(labelled("t", train), held && labelled("v", held), 3)).toEqual(says);
   });
+});
+
+test("several columns of labels, or lists, are one label of several numbers, which a trained model finds again", async () => {
+  const rows = [
+    [0.5, 1, "True", 0],
+    [1.5, 0, "False", 1],
+    [2.5, 1, "True", 1],
+  ];
+  const csv = written("several.csv", `a,rain,wind,snow\n${rows.map((row) => row.join()).join("\n")}`);
+  const lists = rows.map(([a, rain, wind, snow]) =>
+    JSON.stringify({ a, y: [rain, Number(wind === "True"), snow] }),
+  );
+  const expected = { x: [0.5, 1.5, 2.5], y: [1, 1, 0, 0, 0, 1, 1, 1, 1] };
+  const { train, conversion } = await loadData(csv, { label: "rain,wind,snow" });
+  expect([train.y.shape, conversion?.table?.label]).toEqual([[3], { name: "rain,wind,snow", length: 3 }]);
+  for (const data of [
+    { train },
+    await loadData(`${csv}:rain,wind,snow`),
+    await loadData(csv, { conversion }),
+    await loadData(written("lists.jsonl", lists.join("\n"))),
+  ]) {
+    expect(await numbers(data.train)).toEqual(expected);
+  }
+  const unlabelled = await loadData(written("unlabelled.csv", "a,rain\n0.5,1\n"), { conversion });
+  expect(unlabelled.train.y.type).toBe("none");
+  await expect(loadData(csv, { label: "rain,hail" })).rejects.toThrow(
+    'there is no column "rain,hail" (--label)',
+  );
+  const holes = written("holes.csv", "a,rain,wind\n1,1,0\n2,,1\n3,0,0\n");
+  await expect(loadData(holes, { label: "rain,wind" })).rejects.toThrow(
+    'row 2 (line 3), label "rain,wind" has no value (1 rows have none): use --missing drop',
+  );
+  expect((await loadData(holes, { label: "rain,wind", missing: "drop" })).train.size).toBe(2);
+  const words = written("words.csv", "a,rain,wind\n1,1,no\n");
+  await expect(loadData(words, { label: "rain,wind" })).rejects.toThrow(
+    'row 1 (line 2), column "wind" holds "no" where a number is expected',
+  );
 });

@@ -13,42 +13,45 @@ afterAll(() => runs.remove());
 describe("data of workers", () => {
   skipWithout(missingPython);
 
-  it("a table is read as train reads it", async () => {
-    const row = (i: number) =>
-      `${(i * 37) % 11},${i % 4 ? ["red", "blue", "green"][i % 3] : ""},${(i * 0.37) % 1},${i % 3 ? "True" : "False"}`;
-    const rows = Array.from({ length: 64 }, (_, i) => row(i));
-    const table = ["a,color,c,b,label", ...rows.map((text, i) => text.replace(/,(?=[^,]*$)/, `,${i % 5},`))]
-      .map((line) => line.replaceAll(",", ";").replaceAll(".", ","))
-      .join("\n");
-    writeFileSync(at("table.csv"), table);
-    // Another spelling of the same labels.
-    writeFileSync(at("again.csv"), table.replaceAll("True", "true").replaceAll("False", "FALSE"));
-    const run = ["--batch", "16", "--penalty", "none", "--epochs", "2", "--standardize", "--missing", "mean"];
-    await sorth(
-      "train",
-      at("model.onnx"),
-      "--data",
-      at("table.csv"),
-      ...run,
-      "-o",
-      at("rows.onnx"),
-      ...quiet,
-    );
-    await sorth(
-      "distribute",
-      at("model.onnx"),
-      "--data",
-      at("table.csv"),
-      ...run,
-      "-o",
-      at("rows"),
-      "--workers",
-      "2",
-      "--quiet",
-    );
-    await runPython("rows", 1, "--data", at("again.csv"), "--checkpoint", "rows-1");
-    expectNear(losses("rows-1"), losses("rows.run"), 1e-5);
-  }, 60_000);
+  it.each([
+    { name: "classes", label: "label", flags: [] },
+    { name: "several", label: "wet, windy,cold", flags: ["--objective", "bce"] },
+  ])(
+    "a table is read as train reads it: $name",
+    async ({ name, label, flags }) => {
+      const table = at(`${name}.csv`);
+      const truth = (one: boolean) => (one ? "True" : "False");
+      const several = (i: number) => [i % 2, truth(i % 3 > 0), (i * 3) % 2].join();
+      const row = (i: number) =>
+        `${(i * 37) % 11},${i % 4 ? ["red", "blue", "green"][i % 3] : ""},${(i * 0.37) % 1},${truth(i % 5 > 2)}`;
+      const rows = Array.from(
+        { length: 64 },
+        (_, i) => `${row(i)},${name === "classes" ? truth(i % 3 > 0) : several(i)}`,
+      );
+      const head = `a,color,c,b,${label.replaceAll(" ", "")}`;
+      const text = [head, ...rows].map((line) => line.replaceAll(",", ";").replaceAll(".", ",")).join("\n");
+      writeFileSync(table, text);
+      // Another spelling of the same labels.
+      writeFileSync(at("again.csv"), text.replaceAll("True", "true").replaceAll("False", "FALSE"));
+      const run = [
+        "--batch",
+        "16",
+        "--penalty",
+        "none",
+        "--epochs",
+        "2",
+        "--standardize",
+        "--missing",
+        "mean",
+      ];
+      const from = [at("model.onnx"), "--data", table, "--label", label, ...run, ...flags];
+      await sorth("train", ...from, "-o", at(`${name}.onnx`), ...quiet);
+      await sorth("distribute", ...from, "-o", at(name), "--workers", "2", "--quiet");
+      await runPython(name, 1, "--data", at("again.csv"), "--checkpoint", `${name}-1`);
+      expectNear(losses(`${name}-1`), losses(`${name}.run`), 1e-5);
+    },
+    60_000,
+  );
   const [images, texts] = ["test/fixtures/data", "test/fixtures/text"];
   const pieces = ["--tokenizer", `${texts}/word-pieces`, "--length", "8"];
   it.each([

@@ -7,6 +7,7 @@ import {
   type Missing,
   type TableConversion,
   type TableInput,
+  type TableLabel,
   widthOf,
 } from "./conversion.ts";
 import { placeOf } from "./survey.ts";
@@ -210,11 +211,14 @@ export class LabelRows {
   readonly #at: number;
   readonly #classes: readonly string[] | undefined;
   readonly #indexOf: ReadonlyMap<string, number>;
+  /** Numbers of each row; undefined for one that is no list. */
+  readonly #length: number | undefined;
 
-  constructor(source: TableSource, { name, classes }: NonNullable<TableConversion["label"]>, rows: number) {
+  constructor(source: TableSource, { name, classes, length }: TableLabel, rows: number) {
     this.#source = source;
     this.#name = name;
-    this.#data = new Float64Array(rows);
+    this.#length = length;
+    this.#data = new Float64Array(rows * (length ?? 1));
     this.#at = placeIn(source, name);
     this.#classes = classes;
     this.#indexOf = indexOfTexts(classes ?? []);
@@ -226,6 +230,13 @@ export class LabelRows {
 
   write(cells: readonly Cell[], sample: number, row: number): void {
     const cell = cells[this.#at] ?? null;
+    if (this.#length !== undefined) {
+      if (!Array.isArray(cell) || cell.length !== this.#length) {
+        throw mismatch(this.#source, row, this.#name, cell, `a list of ${this.#length} numbers`);
+      }
+      this.#data.set(cell, sample * this.#length);
+      return;
+    }
     const number = this.#classes ? this.#indexOf.get(textIn(cell)) : numberIn(cell);
     if (number === undefined || isMissing(cell)) {
       const expected = this.#classes ? `one of ${shortList(this.#classes)}` : "a number";
@@ -235,8 +246,9 @@ export class LabelRows {
   }
 
   column(size: number): Column {
-    const data = compact(this.#data.subarray(0, size), false);
-    const column = labelled(arrayColumn(this.#source.name, this.#name, size, { data, shape: [] }));
+    const data = compact(this.#data.subarray(0, size * (this.#length ?? 1)), false);
+    const shape = this.#length === undefined ? [] : [this.#length];
+    const column = labelled(arrayColumn(this.#source.name, this.#name, size, { data, shape }));
     return this.#classes ? { ...column, classes: this.#classes.length } : column;
   }
 }

@@ -33,8 +33,8 @@ export async function loadTable(path: string, options: DataOptions): Promise<Spl
     const images = await loadParquetImages(path, options);
     if (images) return images;
   }
-  const source = await openTable(path);
   const stored = options.conversion?.table;
+  const source = await openTable(path, options.label ?? stored?.label?.name);
   return stored ? asTrained(source, stored, options) : asNew(source, options);
 }
 

@@ -2,7 +2,7 @@ import { DataError, UsageError } from "../../errors.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { isLabelName } from "../match.ts";
 import type { WantedInput } from "../model-inputs.ts";
-import type { ColumnConversion, Missing, TableConversion, TableInput } from "./conversion.ts";
+import type { ColumnConversion, Missing, TableConversion, TableInput, TableLabel } from "./conversion.ts";
 import { widthOf } from "./conversion.ts";
 import { placeOf, type SurveyedColumn } from "./survey.ts";
 import type { TableSource } from "./table-source.ts";
@@ -96,17 +96,20 @@ export function planTable(
         label !== undefined,
       ),
     });
-  const labelOf = ({ name, kind, categories }: SurveyedColumn) => ({
-    name,
-    ...(kind === "category" && { classes: categories }),
-  });
   return {
     inputs: conversion,
-    ...(label && { label: labelOf(label) }),
-    ...(targets.length > 0 && { targets: targets.map(labelOf) }),
+    ...(label && { label: labelFrom(label) }),
+    ...(targets.length > 0 && { targets: targets.map(labelFrom) }),
     ...(missing === "drop" && { dropsMissing: true as const }),
   };
 }
+
+/** A column of labels: classes for texts, a length for lists. */
+export const labelFrom = ({ name, kind, categories, length }: SurveyedColumn): TableLabel => ({
+  name,
+  ...(kind === "category" && { classes: categories }),
+  ...(kind === "list" && { length }),
+});
 
 /** A column's conversion. A text with an input of its own is one-hot if the input has as many numbers as there are texts. */
 function columnFor(

@@ -1,3 +1,4 @@
+import type { TableConversion } from "../tables/conversion.ts";
 import type { TokenizerFacts, Truncation } from "./tokenizer.ts";
 
 /** How texts become tokens. */
@@ -17,6 +18,6 @@ export interface TextConversion extends TokenizerFacts {
   readonly apart?: true;
   /** Which tokens of a sample that is too long are left out; default `longest-first`. */
   readonly truncation?: Truncation;
-  /** Tables: the column of the labels: with classes, texts that become their index. */
-  readonly label?: { readonly name: string; readonly classes?: readonly string[] };
+  /** Tables: the column of the labels. */
+  readonly label?: NonNullable<TableConversion["label"]>;
 }

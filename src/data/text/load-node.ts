@@ -48,7 +48,7 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
       samples: "blocks",
     });
   }
-  const source = await openTable(path);
+  const source = await openTable(path, options.label ?? stored?.label?.name);
   // A model that learned from a text file may be evaluated on a table.
   const asTrained = stored !== undefined && columnsOf(stored).length > 0;
   const chosen = asTrained

@@ -6,6 +6,7 @@ import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import { LabelRows } from "../tables/dataset.ts";
+import { labelFrom } from "../tables/plan.ts";
 import { placeOf, survey } from "../tables/survey.ts";
 import { type Cell, type TableSource, textIn } from "../tables/table-source.ts";
 import { columnsOf } from "./columns.ts";
@@ -162,10 +163,10 @@ async function labelOf(
   { label }: Pick<TextConversion, "label">,
 ): Promise<TextConversion["label"]> {
   if (!label || !source.columns.includes(label.name)) return undefined;
-  if (label.classes) return label;
+  if (label.classes || label.length !== undefined) return label;
   const { columns } = await survey(source, [label.name]);
   const [found] = columns;
-  return found?.kind === "category" ? { ...label, classes: found.categories } : label;
+  return found ? labelFrom(found) : label;
 }
 
 async function rowsIn(source: TableSource): Promise<number> {
