@@ -69,6 +69,7 @@ def check_held_out(fit: Fit, validation: Dataset | None) -> None:
         "early stopping (--early-stop)" if fit.early_stop is not None
         else "keeping the best checkpoints (--keep)" if fit.keep is not None
         else "a monitored figure (--monitor)" if fit.monitor is not None
+        else f"the trained model of {fit.weights} (--from)" if fit.weights is not None
         else None
     )  # fmt: skip
     if asked and validation is None:

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +161,20 @@ def _early_stop(flags: Any, known: Mapping[str, Any]) -> Mapping[str, Any] | Non
     return {"patience": flags.early_stop, **least}
 
 
+def _awaited_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> str | None:
+    """The checkpoint of which the trained model is asked to be, if it has yet to come. Refuses one that cannot, before the run begins."""
+    kind = flags.weights or worker.contract.raw["fit"].get("from")
+    if not flags.output or kind in (None, "last"):
+        return None
+    if run is None:
+        raise RunError(f"the weights of {kind} are those of a checkpoint: give --checkpoint, or --from last")
+    if is_there(run / f"{kind}.safetensors", worker.reducer):
+        return None
+    if kind != "best" and fit.keep is None:
+        raise RunError(f"--from {kind}: no epoch's checkpoint stays without --keep: give it, or --from last")
+    return str(kind)
+
+
 def _chosen_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> str:
     """Which checkpoint the trained model is of; by default the best with early stopping, if an epoch was validated."""
     noted = worker.contract.raw["fit"].get("from")
@@ -185,6 +200,7 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: worker.stop())
     fit = _fit_of(worker, run, flags, continued is not None)
+    fit = replace(fit, weights=_awaited_weights(worker, run, fit, flags))
     lock = run_folder.RunLock(run) if run and reducer.rank == 0 else None
     log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None
     event: dict[str, Any] = {}
@@ -217,6 +233,10 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
         kind = _chosen_weights(worker, run, fit, flags)
         if kind != "last" and run:
             worker.load(run, kind)
+    done = worker.update_batch_norm() if flags.output or worker.data and worker.data.test else None
+    if done and reducer.rank == 0 and not flags.quiet:
+        print(done, file=sys.stderr, flush=True)
+    if flags.output:
         worker.export(flags.output)
         if reducer.rank == 0 and not flags.quiet:
             _say_end(worker, event, kind)

@@ -114,6 +114,13 @@ class Mask:
     ratio: float
     cut: int | None
 
+    def part(self, numbers: Array, shard: int, shards: int) -> Array:
+        """The rows of a shard in the array of the joint batch."""
+        if self.cut is None or shards == 1:
+            return numbers
+        size = numbers.shape[self.cut] // shards
+        return np.take(numbers, range(shard * size, (shard + 1) * size), axis=self.cut)
+
 
 @dataclass(frozen=True)
 class Reduction:
@@ -196,7 +203,8 @@ def _port(entry: Mapping[str, Any]) -> Port:
     return Port(entry["name"], entry["type"], tuple(entry["shape"]), entry.get("batchAxis", 0), entry.get("own"))
 
 
-def _feeds(entry: Mapping[str, Any]) -> Feeds:
+def feeds_of(entry: Mapping[str, Any]) -> Feeds:
+    """The inputs that an entry of the contract names."""
     labels = entry["labels"]
     return Feeds(
         tuple(_port(one) for one in entry["inputs"]),
@@ -244,14 +252,14 @@ def _contract(folder: Path, raw: Mapping[str, Any]) -> Contract:
         threads=raw["threads"],
         learning_rate=rate,
         penalty_weight=raw["penaltyWeight"],
-        feeds=_feeds(raw["feeds"]),
+        feeds=feeds_of(raw["feeds"]),
         parameters=tuple(_parameter(one) for one in raw["parameters"]),
         shared=tuple(_state(one) for one in raw["shared"]),
         statistics=tuple(_state(one) for one in raw["statistics"]),
         average=raw["average"],
         masks=tuple(Mask(one["name"], one["type"], tuple(one["shape"]), one["ratio"], one["cut"]) for one in raw["masks"]),
         stages=tuple(_stage(one) for one in raw["stages"]),
-        evaluation_feeds=_feeds(raw["evaluation"]["feeds"]),
+        evaluation_feeds=feeds_of(raw["evaluation"]["feeds"]),
         raw=raw,
     )
 

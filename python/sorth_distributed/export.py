@@ -116,7 +116,7 @@ class TrainedModel:
         """A tensor's numbers before the training."""
         base = weight.get("base")
         if base is None:
-            data = self._content[weight["offset"] : weight["offset"] + weight["length"]]
+            data = bytes(self._content[weight["offset"] : weight["offset"] + weight["length"]])
         else:
             data = b"".join(self._pieces(base))
         if weight["type"] == "bfloat16":

@@ -179,7 +179,10 @@ def _classes(array: Array, places: int) -> Array:
         if ((one == 0) | (one == 1)).all() and (one.sum(axis=2) == 1).all():
             found: Array = one.argmax(axis=2)
             return found
-    raise RunError("labels with an axis of classes hold one 1 among zeros for each")
+    raise RunError(
+        "labels with an axis of classes hold one 1 among zeros for each; for shares of classes, distribute the run with "
+        "--labels probabilities"
+    )
 
 
 def _placed(array: Array, shape: tuple[int, ...], port: Port) -> Array:

@@ -37,6 +37,8 @@ class Fit:
     """Best epochs whose checkpoints stay."""
     early_stop: Mapping[str, Any] | None = None
     """`patience`, `minimumChange` and `monitor`, as checkpoints have them."""
+    weights: str | None = None
+    """The checkpoint of which the trained model is to be, where only this run can make it."""
     goes_on: bool = True
     """Whether early stopping may have ended the run before: its options are those of the resumed run."""
 

@@ -74,6 +74,7 @@ def client_app(folder: str | Path, data_of: DataOf, *, epochs: int = 1, statisti
     """
     flower = _flower()
     where = str(Path(folder).resolve())
+    _check_federated(load(where))
 
     class Client(flower.client.NumPyClient):  # type: ignore[misc, name-defined]
         def __init__(self, number: int, clients: int) -> None:
@@ -116,6 +117,7 @@ def server_app(
     """
     flower = _flower()
     worker = Worker(load(Path(folder)))
+    _check_federated(worker.contract)
     last: list[list[Array]] = [parameters_of(worker, statistics)]
     dataset = test(worker.contract) if test else None
 
@@ -159,6 +161,15 @@ def server_app(
             done(worker)
 
     return app
+
+
+def _check_federated(contract: Contract) -> None:
+    """Refuses a run whose end needs all the data in one place."""
+    if contract.raw["batchNorm"] is not None:
+        raise RunError(
+            "--swa: no owner has all the data on which BatchNorm's statistics are computed again for the averaged weights: "
+            "distribute the run with --no-update-bn"
+        )
 
 
 class _Flower:

@@ -26,9 +26,11 @@ class RunLog:
         self._lines: list[str] = []
         self._written = 0.0
         folder.mkdir(parents=True, exist_ok=True)
+        # Begun with its first event: a run that is refused leaves nothing.
+        self._mode = "a" if resumed else "w"
         if not resumed:
-            self._path.write_text("")
-        elif self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n"):
+            return
+        if self._path.exists() and self._path.read_bytes()[-1:] not in (b"", b"\n"):
             # A killed run may have left half a line: start on a new one.
             self._lines.append("\n")
 
@@ -42,9 +44,9 @@ class RunLog:
         """Writes what is held back."""
         if not self._lines:
             return
-        with self._path.open("a", encoding="utf-8") as file:
+        with self._path.open(self._mode, encoding="utf-8") as file:
             file.write("".join(self._lines))
-        self._lines, self._written = [], time.monotonic()
+        self._mode, self._lines, self._written = "a", [], time.monotonic()
 
 
 def forget_after(folder: Path, step: int) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from . import checks, random_streams
 from .augmentation import augmented
+from .batch_norm import averaged_statistics
 from .best_epochs import Decisions
 from .checkpoints import read_tensors, write_tensors
 from .contract import DTYPES, Array, Contract, State
@@ -235,7 +236,7 @@ class Worker:
                 if name in graphs.feeds[index]:
                     graphs.feeds[index][name].write(array)
             for mask, numbers in zip(contract.masks, masks):
-                graphs.feeds[index][mask.name].write(_cut(numbers, mask.cut, shard, contract.shards))
+                graphs.feeds[index][mask.name].write(mask.part(numbers, shard, contract.shards))
         graphs.run_stages()
         loss = graphs.number(contract.raw["loss"])
         if contract.raw["scaling"] is None and not math.isfinite(loss):
@@ -294,17 +295,31 @@ class Worker:
             dataset = self.data.test or self.data.train
         if self.normalize is None:
             self.normalize = normalization_of(self.contract, dataset)
+        average = self.contract.average
+        figures = self.evaluation.run(dataset, self._evaluated_state(), self.normalize)
+        return {**figures, **({"average": average} if average else {})}
+
+    def _evaluated_state(self) -> dict[str, Buffer]:
+        """The state, with averages in the place of the weights if the run keeps them."""
         state = dict(self.graphs.state)
         average = self.contract.average
-        if average:
-            for one in self.contract.parameters:
-                slot, owner = one.slots.get(average), self.graphs.owners.get(one.name)
-                if slot:
-                    state[one.input] = (
-                        state[slot.input] if owner is None else Buffer(self._whole(slot, owner), self.graphs.device)
-                    )
-        figures = self.evaluation.run(dataset, state, self.normalize)
-        return {**figures, **({"average": average} if average else {})}
+        for one in self.contract.parameters if average else ():
+            slot, owner = one.slots.get(average or ""), self.graphs.owners.get(one.name)
+            if slot:
+                state[one.input] = state[slot.input] if owner is None else Buffer(self._whole(slot, owner), self.graphs.device)
+        return state
+
+    def update_batch_norm(self) -> str | None:
+        """Gives BatchNorm the statistics of the averaged weights on the training data, where the run asks for it; says what it did."""
+        if self.contract.raw["batchNorm"] is None or self.data is None:
+            return None
+        found = averaged_statistics(
+            self.contract, self.reducer, self.graphs.device, self._evaluated_state(), self.data.train, self.normalize
+        )
+        for name, array in found.items():
+            self.graphs.state[name].write(array)
+        layers = "1 layer" if len(found) == 2 else f"{len(found) // 2} layers"
+        return f"BatchNorm: {layers} with the statistics of the averaged weights on the training data"
 
     def record(self) -> dict[str, Any]:
         """What the trained model keeps about its data."""
@@ -332,11 +347,3 @@ class Worker:
 
 def _js(number: float) -> str:
     return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
-
-
-def _cut(numbers: Array, axis: int | None, shard: int, shards: int) -> Array:
-    """The rows of a shard in an array of the joint batch."""
-    if axis is None or shards == 1:
-        return numbers
-    size = numbers.shape[axis] // shards
-    return np.take(numbers, range(shard * size, (shard + 1) * size), axis=axis)

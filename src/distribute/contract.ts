@@ -219,6 +219,20 @@ export interface Contract {
     /** Parameters and statistics that the graph reads. */
     readonly state: readonly string[];
   };
+  /** How the statistics of BatchNormalization are computed again for averaged weights at the end; null where they are not. */
+  readonly batchNorm: {
+    readonly file: string;
+    /** Of the joint batch. */
+    readonly feeds: ContractFeeds;
+    /** The state that the graph reads. */
+    readonly state: readonly string[];
+    /** Each is the mean over all batches of an output, times a factor. */
+    readonly statistics: readonly {
+      readonly state: string;
+      readonly output: string;
+      readonly factor: number;
+    }[];
+  } | null;
   /** Data files of the model in this folder, which a run's folder needs beside its `model.onnx`. */
   readonly base: readonly string[];
   readonly export: {

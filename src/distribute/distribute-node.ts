@@ -8,7 +8,9 @@ import { given } from "../given.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
 import { Model } from "../onnx/model.ts";
 import { counted } from "../passes/pass.ts";
-import { dataRecord } from "../runtime/data-record.ts";
+import { subjectOf } from "../penalties/applies.ts";
+import { resolvePlans } from "../penalties/plan.ts";
+import { dataRecord, recordOfObjective } from "../runtime/data-record.ts";
 import type { CheckpointKind } from "../runtime/events.ts";
 import type { FitOptions } from "../runtime/fit-plan.ts";
 import { nodeRuntime } from "../runtime/node.ts";
@@ -66,6 +68,8 @@ export interface Distributed {
 interface CalledWith {
   /** How the run was asked for, as run.json keeps it. */
   readonly settings?: Readonly<Record<string, unknown>>;
+  /** Whether the statistics of BatchNorm are computed again for averaged weights when the run ends. */
+  readonly updatesBatchNorm?: boolean;
   /** How data were converted that are not read now. */
   readonly conversion?: DataConversion | undefined;
   /** How images change that are not read now. */
@@ -110,11 +114,11 @@ export async function distribute(
 export async function distributeTrainer(
   trainer: Trainer,
   { output, data, fit = {}, force, workers, exact, onMessage = () => {}, ...options }: DistributeOptions,
-  { settings, conversion, augment }: CalledWith = {},
+  { settings, conversion, augment, updatesBatchNorm }: CalledWith = {},
 ): Promise<Distributed> {
   const parts = data && ("train" in data ? data : { train: data, test: undefined });
   const source = options.source ?? parts?.train.name ?? "";
-  const record = parts ? dataRecord(parts, trainer) : (conversion ?? conversionOf(trainer.model));
+  const record = parts ? dataRecord(parts, trainer) : recordWithoutData(trainer, conversion);
   const changes = parts ? (parts.train as AugmentedDataset).augmentation : augment;
   if (parts?.train.changing && !changes) {
     throw new UsageError(
@@ -126,18 +130,24 @@ export async function distributeTrainer(
     trainer,
     output,
     {
-      ...given({ workers, exact, force, settings, conversion: record, augment: changes }),
+      ...given({ workers, exact, force, settings, updatesBatchNorm, conversion: record, augment: changes }),
       ...(parts && { samples: parts.train }),
       ...(isWritten && { data: { ...parts, source } }),
       fit: checkedFit(fit),
     },
     nodeRuntime,
   );
-  for (const text of remarksOn(contract, output)) onMessage(text);
+  for (const text of remarksOn(contract, output, looksAtResponses(trainer))) onMessage(text);
   const { shards, batch, data: ofData } = contract;
   const converted = ofData.converted !== null;
   const exports = contract.export.weights !== null;
   return { folder: output, workers: shards, batch, exact: contract.exact, converted, exports };
+}
+
+/** What the model keeps of its data where these are read later: how others were converted, and the loss of this run. */
+function recordWithoutData(trainer: Trainer, known: DataConversion | undefined): DataConversion {
+  const { summary, objective: _, ...before } = known ?? conversionOf(trainer.model) ?? { version: 1 };
+  return { ...before, ...recordOfObjective(trainer), ...(known && given({ summary })) };
 }
 
 /** A fit as a contract holds it. @throws UsageError for numbers out of range */
@@ -156,16 +166,44 @@ function checkedFit({ earlyStop, ...fit }: DistributedFit): Readonly<Record<stri
   return { ...fit, ...(stop !== undefined && { earlyStop: stop }) };
 }
 
+/** Losses whose rows are pairs of samples. */
+const comparesSamples: readonly string[] = ["contrastive", "info-nce", "triplet"];
+
+/** Whether a loss is a mean over the rows that count, or a weighted one. */
+const isWeighted = ({ objective, mask }: Contract["evaluation"]["terms"][number]): boolean => {
+  const { classWeights = "none", ignoreIndex = "none" } = objective?.options ?? {};
+  return mask !== null || classWeights !== "none" || ignoreIndex !== "none";
+};
+
+/** Whether penalties read responses: one of the run's, or one that was injected into its model. */
+function looksAtResponses({ options: { penalties } }: Trainer): boolean {
+  return (
+    !penalties || resolvePlans(penalties).plans.some(({ penalty }) => subjectOf(penalty) === "responses")
+  );
+}
+
 /** In which figures several processes differ from one, and what was converted. */
 function remarksOn(
-  { shards, exact, statistics, penalty, batch, data: { converted } }: Contract,
+  { shards, exact, statistics, penalty, batch, evaluation: { terms }, data: { converted } }: Contract,
   folder: string,
+  looks: boolean,
 ): string[] {
   const each = `each of the ${shards} parts of the batch has its own, over ${batch / shards} samples`;
   const differs = shards > 1 && !exact;
+  const comparing = terms.find(({ objective }) => objective && comparesSamples.includes(objective.name));
   return [
+    ...(differs && comparing
+      ? [
+          `${comparing.objective?.name}, which compares the samples of a batch: ${each}; one worker takes the joint batch`,
+        ]
+      : []),
+    ...(differs && terms.some(isWeighted)
+      ? [
+          `means over what counts in the loss (masks, ignored labels, class weights): ${each}; --exact takes the joint batch`,
+        ]
+      : []),
     ...(differs && statistics.length > 0 ? [`BatchNorm: ${each}; --exact takes the joint batch`] : []),
-    ...(differs && penalty !== null
+    ...(differs && penalty !== null && looks
       ? [`penalties on responses: ${each}; --exact takes the joint batch`]
       : []),
     ...(converted

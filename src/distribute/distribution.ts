@@ -43,6 +43,7 @@ import { contractOfExport, exportTemplate } from "./export-template.ts";
 import { inJointScale } from "./joint-scale.ts";
 import { checkShards, refuseFunctions } from "./refusals.ts";
 import { exactStages } from "./stages.ts";
+import { statisticsGraph } from "./statistics-graph.ts";
 import { updateParts } from "./update-parts.ts";
 
 /** How a run is shared out. */
@@ -61,6 +62,8 @@ export interface SharingOptions {
   readonly augment?: Augmentation;
   /** The folder of MNIST's files. */
   readonly mnist?: string;
+  /** Computes the statistics of BatchNormalization again for averaged weights, when the run ends. */
+  readonly updatesBatchNorm?: boolean;
   /** How the run was asked for. */
   readonly settings?: Readonly<Record<string, unknown>>;
 }
@@ -87,7 +90,7 @@ export async function distributionOf(
   refuseFunctions(run);
   if (shards > 1 && !hasFreeBatch(graphOf(model), run)) {
     throw new UsageError(
-      `the model fixes its batch at ${batch} samples, so that ${shards} workers cannot share it: export it with a free batch dimension, or leave --workers out`,
+      `the model fixes its batch at ${batch} samples, so that ${shards} workers cannot share it: export it with a free batch dimension (a batch that --dim fixes: give --batch instead), or leave --workers out`,
     );
   }
   const backend = backends.find(({ name }) => name === trainer.backend);
@@ -102,6 +105,10 @@ export async function distributionOf(
   const taught = teacher && (await import("../runtime/taught.ts")).taughtRun(model, { ...run, teacher });
   const measured = taught ? { ...taught.evaluated(options.samples, run), ...part } : shard;
   const evaluation = await buildEvaluation(model, measured, ports, probe, lower);
+  const joint = { optimizer: adamw(), ...run };
+  const measuring = options.updatesBatchNorm
+    ? await statisticsGraph(model, joint, step.ports, probe, lower)
+    : undefined;
   const template = await exportTemplate(trainer);
   const exported = contractOfExport(template, exportFile);
   const parts = updateParts(split.update, ports.parameters, shards);
@@ -155,6 +162,16 @@ export async function distributionOf(
       feeds: feedsOf(evaluation.data ?? ports, evaluation),
       state: stateInputs(evaluation.model, ports),
     },
+    batchNorm: measuring
+      ? {
+          ...{
+            file: statisticsFile,
+            feeds: feedsOf(step.ports, evaluation),
+            statistics: measuring.statistics,
+          },
+          state: stateInputs(measuring.model, step.ports),
+        }
+      : null,
     ...{ base: [], export: exported.contract },
     settings: options.settings ?? null,
   };
@@ -165,6 +182,7 @@ export async function distributionOf(
     [exportFile, template.model],
     ...parts.map((part) => [part.file, part.model] as const),
     ...exported.graphs,
+    ...(measuring ? [[statisticsFile, measuring.model] as const] : []),
   ]);
   return { contract, files };
 }
@@ -172,6 +190,7 @@ export async function distributionOf(
 const updateFile = "update.onnx";
 const evaluationFile = "evaluation.onnx";
 const exportFile = "model.onnx";
+const statisticsFile = "statistics.onnx";
 
 /** The metrics that workers compute. @throws UsageError for metrics that are not defined for the labels of any loss */
 async function metricsIn(

@@ -71,12 +71,7 @@ export async function buildEvaluation(
 ): Promise<EvaluationGraph> {
   const program = await inferenceForm(model, options, probe, { masters: true });
   const { graph } = program;
-  for (const port of [...ports.parameters, ...ports.statistics]) {
-    const value = graph.value(port.input);
-    if (!value?.initializer) continue;
-    program.feed(value);
-    if (port.layout) readInModelForm(program, value, port.shape, port.layout);
-  }
+  feedState(program, ports);
   const { terms, loss, added } = measured(program, options);
   program.dropOutputs();
   const total = loss && program.output(loss, "loss").name;
@@ -124,6 +119,16 @@ function dataOf(
       labels && read(labels) ? { ...dataPort(labels), ...(ownLabels && { own: ownLabels }) } : undefined,
     targets: targets.filter(read).map(({ name }) => name),
   };
+}
+
+/** Makes inputs of the parameters and statistics of a training step, in the form that the ports name. */
+export function feedState(program: Program, ports: Pick<StepPorts, "parameters" | "statistics">): void {
+  for (const port of [...ports.parameters, ...ports.statistics]) {
+    const value = program.graph.value(port.input);
+    if (!value?.initializer) continue;
+    program.feed(value);
+    if (port.layout) readInModelForm(program, value, port.shape, port.layout);
+  }
 }
 
 /** Feeds a weight as a training step holds it: its readers get it back in the model's form. */

@@ -166,13 +166,16 @@ describe("sorth-onnx distribute", () => {
     expect(full.stderr).toContain("is not empty; give another folder with -o, or --force");
   });
 
-  it("refuses averaged weights whose BatchNorm workers do not update", async () => {
+  it("measures BatchNorm again for averaged weights, unless told not to", async () => {
     await writeModel(network(), at("norm.onnx"));
-    const words = ["distribute", at("norm.onnx"), "-o", at("averaged"), "--batch", "8", "--swa", "2"];
-    const { code, stderr } = await cli(...words);
-    expect(code).toBe(2);
-    expect(stderr).toContain("add --no-update-bn, or train on one machine");
-    expect((await cli(...words, "--no-update-bn")).code).toBe(0);
+    const words = ["distribute", at("norm.onnx"), "--batch", "8", "--workers", "2", "--swa", "2"];
+    expect((await cli(...words, "-o", at("updated"), "--running-variance", "torch")).code).toBe(0);
+    const { batchNorm, statistics } = contractOf("updated");
+    expect(batchNorm?.statistics.map(({ state }) => state)).toEqual(statistics.map(({ input }) => input));
+    expect(batchNorm?.feeds.inputs[0]?.shape[0]).toBe(8);
+    expect(batchNorm?.statistics.filter(({ factor }) => factor > 1)).toHaveLength(statistics.length / 2);
+    expect((await cli(...words, "-o", at("kept"), "--no-update-bn")).code).toBe(0);
+    expect(contractOf("kept").batchNorm).toBeNull();
   });
 
   it("says what workers leave out of a run that it takes over", async () => {

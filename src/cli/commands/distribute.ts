@@ -76,11 +76,6 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const { teacher } = trainer.options;
     const asRead = read && dataRecord(read, trainer);
     if (asRead) checkTaughtData(teacher, asRead);
-    if (updatesBatchNorm(trainer, call.flags)) {
-      throw new UsageError(
-        "--swa: workers do not compute BatchNorm's statistics again for the averaged weights: add --no-update-bn, or train on one machine",
-      );
-    }
     const { epochs, validation, from } = call.flags;
     const { validation: _, ...decides } = fitOf(call.flags);
     const fit = { ...decides, ...given({ epochs, validation, from }) };
@@ -97,6 +92,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
       },
       {
         ...{ settings: { ...settings }, conversion: call.settings?.data },
+        updatesBatchNorm: updatesBatchNorm(trainer, call.flags),
         ...(Object.keys(augment).length > 0 && { augment }),
       },
     );

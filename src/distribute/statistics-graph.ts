@@ -1,0 +1,72 @@
+import type { Probe } from "../analysis/probe.ts";
+import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
+import { typed } from "../graph/emit-base.ts";
+import type { Value } from "../graph/node.ts";
+import type { Model } from "../onnx/model.ts";
+import { elementCount } from "../onnx/tensor.ts";
+import type { Lowering } from "../passes/backends/table.ts";
+import { feedState, inferenceForm } from "../programs/evaluation.ts";
+import type { StepOptions } from "../programs/step.ts";
+import type { StepPorts } from "../programs/step-ports.ts";
+
+/** A running statistic, and the output that is the same of one batch. */
+export interface MeasuredStatistic {
+  /** The input of a step that holds it. */
+  readonly state: string;
+  readonly output: string;
+  /** What the mean over all batches is multiplied with: N/(N−1) for an unbiased variance. */
+  readonly factor: number;
+}
+
+/** A graph that measures what BatchNormalization normalizes with in a batch. */
+export interface StatisticsGraph {
+  readonly model: Model;
+  readonly statistics: readonly MeasuredStatistic[];
+}
+
+/**
+ * Writes the model in inference form, but for its BatchNormalization, which normalizes with the joint batch: from the means of its
+ * outputs over the training data follow the running statistics of other weights (`batchNormStatistics`).
+ */
+export async function statisticsGraph(
+  model: Model,
+  options: StepOptions,
+  ports: Pick<StepPorts, "parameters" | "statistics">,
+  probe: Probe,
+  lower?: Lowering,
+): Promise<StatisticsGraph> {
+  const program = await inferenceForm(model, options, probe, { masters: true });
+  feedState(program, ports);
+  const { graph, emit } = program;
+  const known = new Set(ports.statistics.map(({ input }) => input));
+  const statistics: { state: string; value: Value; factor: number }[] = [];
+  for (const node of graph.nodes.filter(({ op }) => op === "BatchNormalization")) {
+    const [x, scale, bias, mean, variance] = node.inputs.map((input) => input && typed(input));
+    const [y] = node.outputs;
+    const states = [mean, variance].map((value) => value && sourceOf(value).name);
+    if (!x || !scale || !bias || !y || !states.every((name) => name && known.has(name))) continue;
+    const measured = batchStatistics(emit, x);
+    graph.replaceUses(y, normalizeBatch(emit, node, x, scale, bias), { outputs: true });
+    const rows = elementCount(x.shape) / (x.shape[1] ?? 1);
+    const unbiased = options.runningVariance === "torch" ? rows / Math.max(1, rows - 1) : 1;
+    statistics.push({ state: states[0] as string, value: measured.mean, factor: 1 });
+    statistics.push({ state: states[1] as string, value: measured.variance, factor: unbiased });
+  }
+  program.dropOutputs();
+  const named = statistics.map(({ state, value, factor }, i) => ({
+    ...{ state, factor, output: program.output(typed(value), `statistic.${i}`).name },
+  }));
+  graph.prune();
+  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  return {
+    model: await program.finish({ passes: lower?.passes ?? [], check: "structure" }),
+    statistics: named,
+  };
+}
+
+/** The input behind what casts and reshapes make of it. */
+function sourceOf(value: Value): Value {
+  const { producer } = value;
+  const [from] = producer && ["Cast", "Reshape", "Identity"].includes(producer.op) ? producer.inputs : [];
+  return from ? sourceOf(from) : value;
+}
