@@ -69,6 +69,21 @@ export function hasFreeBatch(graph: Graph, options: DimensionOptions = {}): bool
   return fedInputs(graph).some((input) => leadsWithBatch(input, options.dims ?? {}));
 }
 
+/**
+ * Numbers of samples that the file fixes. Integers with a fixed first length and a free one behind it count none beside an input
+ * whose first length is free: the edges [2, edges] of a graph beside its nodes.
+ */
+export function fixedBatches(inputs: readonly Value[]): number[] {
+  const batchOf = (input: Value) => input.declared?.[declaredBatchAxis(input)];
+  const open = inputs.some((input) => typeof batchOf(input) === "string");
+  return inputs.flatMap((input) => {
+    const dim = batchOf(input);
+    const indices =
+      /^int/.test(input.type ?? "") && input.declared?.some((other) => typeof other === "string");
+    return typeof dim === "number" && !(open && indices) ? [dim] : [];
+  });
+}
+
 /** The name of the batch in {@link freeDimensions}. */
 const batchName = "batch";
 
@@ -257,11 +272,7 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
         : "the model has no named free dimension";
     throw new UsageError(`no input has a dimension "${name}"; ${hint}`);
   }
-  const fixed = inputs.flatMap((input) =>
-    typeof input.declared?.[declaredBatchAxis(input)] === "number"
-      ? [input.declared[declaredBatchAxis(input)]]
-      : [],
-  );
+  const fixed = fixedBatches(inputs);
   const free = inputs.some((input) => leadsWithBatch(input, dims));
   if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {
     if (fixed.includes(0)) checkSamplesOf(inputs);

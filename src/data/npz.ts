@@ -155,7 +155,7 @@ function datasetOf(entries: readonly Entry[], name: string, remarks: string[]): 
         );
       }
       remarks.push(
-        `${name}: ${array} ${shapeText(found.shape)} has no row for each of ${size} samples: left out`,
+        `${name}: ${array} ${shapeText(found.shape)} has no row for each of ${size} samples: left out; what a model takes as a whole, as the edges of a graph, a loop of your own can feed (sorth-onnx step)`,
       );
       return [];
     }

@@ -1,6 +1,6 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
-import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
+import { fedInputs, fixedBatches } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -213,11 +213,7 @@ function outputOf(graph: Graph, name: string | undefined): Value {
 
 /** Samples of one run: what the model fixes, or what the caller asks for. @throws UsageError if these differ */
 export function batchFor(graph: Graph, asked: number | undefined, samples: number): number {
-  const fixed = fedInputs(graph).flatMap((input) => {
-    const dim = input.declared?.[batchAxisOf(input, [], undefined)];
-    return typeof dim === "number" ? [dim] : [];
-  });
-  const [own] = fixed;
+  const [own] = fixedBatches(fedInputs(graph));
   if (own === undefined) return asked ?? Math.min(usualBatch, samples);
   if (asked === undefined || asked === own) return own;
   throw new UsageError(`the model fixes its batch size at ${own}: use --batch ${own}, or leave it out`);
