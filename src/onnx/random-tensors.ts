@@ -32,13 +32,24 @@ export class Random {
     return uniformInt(this.#generator, 0, below - 1);
   }
 
-  /** A tensor of standard normal floats, or of integers from 0 to `below` − 1. @throws SorthError for other types */
+  /**
+   * A tensor of standard normal floats, or of integers from 0 to `below` − 1.
+   * @throws SorthError for other types, and for sizes for which there is no memory
+   */
   tensor(name: string, type: DataTypeName, dims: readonly number[], below = 2): Tensor {
     const isFloat = type === "float" || type === "double" || type === "float16";
     const [length, next] = [elementCount(dims), () => (isFloat ? this.normal() : this.integer(below))];
-    // The usual type without a list of 8 bytes for each number beside it.
-    if (type === "float") return Tensor.of(name, type, dims, Float32Array.from({ length }, next));
-    return tensorOf(name, type, dims, Array.from({ length }, next));
+    try {
+      // The usual type without a list of 8 bytes for each number beside it.
+      if (type === "float") return Tensor.of(name, type, dims, Float32Array.from({ length }, next));
+      return tensorOf(name, type, dims, Array.from({ length }, next));
+    } catch (error) {
+      if (!(error instanceof RangeError)) throw error;
+      throw new DataError(
+        `"${name}" has the sizes [${dims}], which need an array larger than this machine can hold: use smaller ones (--batch, --dim), or export the model with smaller or free dimensions`,
+        { cause: error },
+      );
+    }
   }
 }
 
