@@ -37,6 +37,12 @@ def write_safely(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         raise
 
 
+def copy_safely(source: Path, target: Path) -> None:
+    """Copies a file; what is at `target` is whole at any time."""
+    with source.open("rb") as file:
+        write_safely(target, iter(lambda: file.read(2**22), b""))
+
+
 _RESTING = 10.0
 """Seconds for which nobody has written what counts as left behind: a process of another computer may share the folder."""
 

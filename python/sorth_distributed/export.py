@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from .checkpoints import write_safely
+from .checkpoints import copy_safely, write_safely
 from .contract import DTYPES, Array, Contract
 from .errors import RunError
 from .position import json_text
@@ -84,8 +83,7 @@ class TrainedModel:
                     f'"{path}" needs its data file "{target}", which exists with other content: give -o another folder'
                 )
             if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source, target)
+                copy_safely(source, target)
 
     def _bytes_of(self, weight: Mapping[str, Any]) -> bytes:
         """A tensor's numbers in the type of the file."""

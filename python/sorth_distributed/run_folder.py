@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpoints import is_alive, write_safely
+from .checkpoints import copy_safely, is_alive, write_safely
 from .contract import Contract
 from .data import whole_path
 from .errors import RunError
@@ -125,7 +125,7 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
         if file.is_dir():
             shutil.copytree(file, folder / file.name, dirs_exist_ok=True)
         elif file.suffix != ".safetensors":
-            shutil.copyfile(file, folder / file.name)
+            copy_safely(file, folder / file.name)
     for name in contract.raw["base"]:
         _share(contract.folder / name, folder / name)
     settings = contract.raw["settings"]
@@ -148,7 +148,7 @@ def _share(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        copy_safely(source, target)
 
 
 _FLAGS = (
