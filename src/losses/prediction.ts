@@ -3,6 +3,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Objective } from "./objective.ts";
+import { probabilitiesFrom } from "./probabilities.ts";
 
 /** Names of several values in one text, with commas between them, which losses of embeddings take. */
 export const namesIn = (text: string): string[] => text.split(",").map((name) => name.trim());
@@ -35,7 +36,13 @@ export function choosePrediction(
   const { value, remark } =
     name === undefined ? firstScores(graph) : { value: named(graph, name), remark: undefined };
   const last = withoutCopies(value).producer;
-  if (last?.domain !== "" || !activations.includes(last.opType)) return { value, remark };
+  if (last?.domain !== "" || !activations.includes(last.opType)) {
+    const [own] = activations;
+    const made = own && probabilitiesFrom(value, activations);
+    if (!made) return { value, remark };
+    const twice = `"${value.name}" holds probabilities (${made}), to which the ${objective} applies a ${own} as if they were scores: name the scores with --prediction`;
+    return { value, remark: joined(remark, twice) };
+  }
   const logits = last.inputs[0];
   if (!logits) return { value, remark };
   const axis = last.opType === "Sigmoid" ? undefined : softmaxAxis(last, graph.opset, value.shape?.length);

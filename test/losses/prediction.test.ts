@@ -10,6 +10,7 @@ import {
   differentiate,
   inject,
   Model,
+  meanSquaredError,
   type Objective,
   som,
   Trainer,
@@ -25,7 +26,7 @@ const asModel = (graph: Graph) => Model.fromProto(graphToProto(graph, { irVersio
 
 /** Scores z = x·w + b and what follows them. */
 function model(end: (b: GraphBuilder, z: Value) => Value[], opset = 17): Model {
-  const b = new GraphBuilder(opset);
+  const b = new GraphBuilder(opset, { "ai.onnx.ml": 3 });
   const scores = b.op(
     "Gemm",
     [b.input("x", ["N", features]), b.weight("w", [features, classes]), b.weight("b", [classes])],
@@ -33,6 +34,10 @@ function model(end: (b: GraphBuilder, z: Value) => Value[], opset = 17): Model {
   );
   return asModel(b.output(...end(b, scores)));
 }
+
+/** e / Σ e. */
+const shares = (b: GraphBuilder, e: Value): Value =>
+  b.op("Div", [e, b.op("ReduceSum", [e, b.int64("axes", [1])], "sum")], "p");
 
 const plain = model((_, z) => [z]);
 
@@ -159,6 +164,49 @@ test("a Softmax over another axis than the loss's is said", async () => {
   expect(told).toEqual([
     expect.stringContaining('"p" comes out of a Softmax over axis 2, but the cross-entropy takes axis 1'),
   ]);
+});
+
+test.each<[string, (b: GraphBuilder, z: Value) => Value, Objective?]>([
+  ["a Sigmoid", (b, z) => b.op("Clip", [b.op("Sigmoid", [z], "s")], "p"), binaryCrossEntropy()],
+  ["a division by its sum", (b, z) => shares(b, b.op("Exp", [z], "e"))],
+  ["a Softmax", (b, z) => b.op("Clip", [b.op("Softmax", [z], "s")], "p")],
+  ["a Normalizer", (b, z) => b.op("Normalizer", [b.op("Abs", [z], "a")], "p", { norm: "L1" }, "ai.onnx.ml")],
+  [
+    '[1 − p, p] of "s"',
+    (b, z) => {
+      const s = b.op("Sigmoid", [z], "s");
+      return b.op("Concat", [b.op("Sub", [b.weight("one", [1]), s], "other"), s], "p", { axis: 1 });
+    },
+  ],
+])(
+  "a loss that takes probabilities for scores says so: %s",
+  async (made, end, objective = crossEntropy()) => {
+    const told: string[] = [];
+    const onMessage = (text: string) => told.push(text);
+    await differentiate(
+      model((b, z) => [end(b, z)]),
+      { objective, batch, onMessage },
+    );
+    expect(told).toContainEqual(
+      expect.stringContaining(
+        `"p" holds probabilities (${made}), to which the ${objective.name} applies a S`,
+      ),
+    );
+  },
+);
+
+test("logarithms of probabilities, and a loss without a softmax, are left as they are", async () => {
+  const told: string[] = [];
+  const onMessage = (text: string) => told.push(text);
+  const ends = [
+    { objective: crossEntropy(), end: "Log" },
+    { objective: meanSquaredError(), end: "Identity" },
+  ];
+  for (const { objective, end } of ends) {
+    const ended = model((b, z) => [b.op(end, [shares(b, b.op("Exp", [z], "e"))], "out")]);
+    await differentiate(ended, { objective, batch, onMessage });
+  }
+  expect(told.filter((text) => text.includes("probabilities"))).toEqual([]);
 });
 
 test("a model's own loss over a Softmax is said", async () => {
