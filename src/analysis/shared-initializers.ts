@@ -37,22 +37,34 @@ export interface ShareOptions {
  * of an untrained model, and so is a vector of a module that is called twice.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
-  const floats = graph.initializers.filter(({ type }) => isFloat(type));
-  const { tie, untie } = options;
   const readings = new Readings(graph);
-  const found = floats.flatMap((value) => {
-    const shared = judgeShared(value, readings, options);
+  return graph.initializers.flatMap((value) => {
+    const shared = isFloat(value.type) ? judgeShared(value, readings, options) : undefined;
     return shared ? [{ value, ...shared }] : [];
   });
-  const known = tie || untie ? found.map(({ value }) => namesOfValue(value, readings)) : [];
+}
+
+/**
+ * Refuses `--tie` and `--untie` where they select nothing.
+ * @param graph - with copies tied
+ * @param copies - the names of each pair of a parameter and its copy that may be tied
+ * @throws UsageError with similar names
+ */
+export function checkShareOptions(
+  graph: Graph,
+  options: ShareOptions,
+  copies: readonly (readonly string[])[],
+): void {
+  const { tie, untie } = options;
+  const readings = new Readings(graph);
+  const known = [...findShared(graph, options).map(({ value }) => namesOfValue(value, readings)), ...copies];
   for (const [option, pattern] of Object.entries({ "--tie": tie, "--untie": untie })) {
     if (!pattern) continue;
     // What matches every name, as that of a rescued run, is a rule for what may be shared.
-    if (found.length === 0 && !matchesAny(pattern, [""]))
+    if (known.length === 0 && !matchesAny(pattern, [""]))
       throw new UsageError(`${option}: no parameter is read by several nodes`);
     checkMatches(option, pattern, "shared parameter", known);
   }
-  return found;
 }
 
 /** Decides whether training splits an initializer; undefined if only one operator reads it, or if it is no parameter. */

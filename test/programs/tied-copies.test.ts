@@ -7,6 +7,7 @@ import { arrayDataset, crossEntropy, Trainer } from "../../src/index.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { tieCopies } from "../../src/passes/cleanup/tie-copies.ts";
+import { liftParameters } from "../../src/passes/expansion/expand-model.ts";
 import { runGraphPass } from "../../src/passes/pass.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats } from "../helpers/numbers.ts";
@@ -80,6 +81,23 @@ describe("copies that exporters write", () => {
     expect(runGraphPass(tieCopies({ untie: /^tok/ }), kept.graph).map(({ name }) => name)).toEqual([
       "expand",
     ]);
+  });
+
+  test.each([
+    ["tie", /^head\.weight$/, "head.weight", ["cls", "tok.weight"]],
+    ["untie", /^tok/, undefined, ["cls", "onnx::MatMul_13", "tok.weight"]],
+    ["untie", /^expand$/, undefined, ["expand", "tok.weight"]],
+  ])("--%s %s chooses a copy where no initializer is read twice", async (option, pattern, head, trained) => {
+    const { graph } = tied(head);
+    liftParameters(graph, { [option]: pattern });
+    expect(
+      findParameters(graph)
+        .parameters.map(({ value }) => value.name)
+        .sort(),
+    ).toEqual(trained);
+    expect(() => liftParameters(tied(head).graph, { [option]: /none/ })).toThrow(
+      /matches no shared parameter; near it: /,
+    );
   });
 
   test("are equal to it after training, in the file that had them", async () => {

@@ -1,6 +1,6 @@
-import type { Copy } from "../../analysis/copies.ts";
+import { type Copy, namesOfCopies } from "../../analysis/copies.ts";
 import { inferShapes } from "../../analysis/infer.ts";
-import type { ShareOptions } from "../../analysis/shared-initializers.ts";
+import { checkShareOptions, type ShareOptions } from "../../analysis/shared-initializers.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { ExternalReader } from "../../onnx/tensor.ts";
 import { liftConstants } from "../cleanup/lift-constants.ts";
@@ -33,7 +33,10 @@ export function liftParameters(
   runGraphPass(inlineFunctions({ external }), graph);
   runGraphPass(liftBodyConstants({ external }), graph);
   runGraphPass(liftConstants(), graph);
+  const chosen = options.tie || options.untie;
+  const alike = chosen ? namesOfCopies(graph, options) : [];
   const copies = runGraphPass(tieCopies(options), graph);
+  if (chosen) checkShareOptions(graph, options, alike);
   const shared = runGraphPass(splitShared(options), graph);
   return { copies, shared };
 }
