@@ -54,6 +54,8 @@ class Worker:
                 f"{contract.shards}, or distribute the run with --workers {self.reducer.size}"
             )
         parts = Parts(data) if isinstance(data, Dataset) else data
+        self._trained: Dataset | None = None
+        """The samples of the run without held-out ones, from its first step on."""
         self.data = parts and replace(parts, train=augmented(parts.train, contract.raw["data"]["augment"]))
         self.graphs = StepGraphs(contract, self.reducer, half=half, sharded=shard_optimizer)
         self.evaluation = Evaluation(contract, self.reducer, self.graphs.device)
@@ -157,6 +159,7 @@ class Worker:
         if self.data is None:
             raise RunError("the worker has no data to train on")
         train, validation = self._split(fit)
+        self._trained = train
         if self.normalize is None:
             self.normalize = normalization_of(self.contract, train)
         checks.check_taught(self.contract, self.normalize)
@@ -311,10 +314,10 @@ class Worker:
 
     def update_batch_norm(self) -> str | None:
         """Gives BatchNorm the statistics of the averaged weights on the training data, where the run asks for it; says what it did."""
-        if self.contract.raw["batchNorm"] is None or self.data is None:
+        if self.contract.raw["batchNorm"] is None or self._trained is None:
             return None
         found = averaged_statistics(
-            self.contract, self.reducer, self.graphs.device, self._evaluated_state(), self.data.train, self.normalize
+            self.contract, self.reducer, self.graphs.device, self._evaluated_state(), self._trained, self.normalize
         )
         for name, array in found.items():
             self.graphs.state[name].write(array)

@@ -1,8 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { trainedSamples } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { messageOf, UsageError } from "../errors.ts";
-import { type Model, recoverBatchNorm, splitValidation } from "../index.ts";
+import { type Model, recoverBatchNorm } from "../index.ts";
 import { nameAndOptions } from "../name-and-options.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
@@ -63,10 +64,8 @@ export async function withRecoveredBatchNorm(
   },
 ): Promise<Model> {
   if (!recoversBatchNorm(flags)) return model;
-  const { seed, threads, validation } = flags;
-  // Held-out samples stay unseen.
-  const seen = validation === undefined ? data : splitValidation(data, validation, seed ?? 0).train;
-  return recoverBatchNorm(model, seen, {
+  const { seed, threads } = flags;
+  return recoverBatchNorm(model, trainedSamples(data, flags), {
     ...optionsIn(flags.batchNorm ?? ""),
     ...dimensionsOf(flags),
     ...given({ seed, threads, normalize, signal: others.signal }),

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { beforeRecovery } from "../batch-norm/fold-batch-norm.ts";
+import { trainedSamples } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
@@ -79,7 +80,7 @@ export async function newTrainer({
   onMessage,
   onMemory,
 }: Pick<Beginning, "model" | "facts" | "train" | "text" | "normalize" | "onMessage" | "onMemory"> & {
-  readonly flags: TrainingFlags & TrainingDataFlags & PlacementFlags;
+  readonly flags: TrainingFlags & TrainingDataFlags & PlacementFlags & { readonly validation?: number };
   readonly metrics?: TrainerOptions["metrics"];
 }): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
@@ -95,7 +96,7 @@ export async function newTrainer({
     ...given({ siamese }),
   };
   if (balanced && !data) throw new UsageError("--class-weights balanced needs data: give --data too");
-  const single = balanced && data ? withBalancedClasses(model, chosen, data) : chosen;
+  const single = balanced && data ? withBalancedClasses(model, chosen, trainedSamples(data, flags)) : chosen;
   // Which losses read the teacher is decided before the labels decide on kinds of losses.
   const options = single.teacher ? withTaughtLosses(single) : single;
   const own = options.objective && objectiveOfTexts(options.objective, text);

@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { checkAdapterOutput } from "../adapters/adapter-files-node.ts";
+import { trainedSamples } from "../data/batches.ts";
 import { type DataConversion, withConversion } from "../data/conversion.ts";
 import { UsageError } from "../errors.ts";
 import {
@@ -186,7 +187,10 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   );
   const from = await weightsFrom(flags, folder);
   if (from !== "last") await trainer.load(folder, from);
-  if (updates && !signal?.aborted) terminal.note(await updateAveragedBatchNorm(trainer, train, signal));
+  if (updates && !signal?.aborted) {
+    const seen = trainedSamples(train, { ...flags, seed: trainer.options.seed });
+    terminal.note(await updateAveragedBatchNorm(trainer, seen, signal));
+  }
   const ownData = await writeTrained(trainer, rescued, flags, { output, record }, terminal);
   if (flags.adapter !== undefined) await writeTrainedAdapter(trainer, flags.adapter, terminal);
   const test = held && (await trainer.evaluate(held));

@@ -86,6 +86,18 @@ export function splitValidation(
   };
 }
 
+/**
+ * The samples that a run trains on. What is measured before or after its steps is measured on these alone, so that held-out
+ * samples stay unseen.
+ */
+export const trainedSamples = (
+  dataset: Dataset,
+  {
+    validation = 0,
+    seed = 0,
+  }: { readonly validation?: number | undefined; readonly seed?: number | undefined },
+): Dataset => (validation === 0 ? dataset : splitValidation(dataset, validation, seed).train);
+
 /** The samples that {@link splitValidation} keeps for training, and those that it holds out; both in order. */
 export function splitRows(
   name: string,

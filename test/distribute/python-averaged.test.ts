@@ -41,11 +41,23 @@ describe("averaged weights of workers", () => {
     "4",
   ];
 
-  it("have BatchNorm's statistics on the joint data, as those of train", async () => {
-    await sorth("train", at("model.onnx"), ...data, ...run, "-o", at("theirs.onnx"), ...quiet);
+  it("have BatchNorm's statistics on the joint data without held-out samples, as those of train", async () => {
+    const held = ["--validation", "0.25"];
+    await sorth(
+      "train",
+      at("model.onnx"),
+      ...data,
+      ...run,
+      ...held,
+      "--from",
+      "last",
+      "-o",
+      at("theirs.onnx"),
+      ...quiet,
+    );
     const shares = ["--workers", "2", "--exact", "--quiet"];
     await sorth("distribute", at("model.onnx"), ...run, "-o", at("dir"), ...shares);
-    await runPython("dir", 2, ...data, "--checkpoint", "mine", "-o", "mine.onnx");
+    await runPython("dir", 2, ...data, ...held, "--checkpoint", "mine", "-o", "mine.onnx");
     expectNear(losses("mine"), losses("theirs.run"), 1e-5);
     const [mine, theirs] = [await weightsOf("mine.onnx"), await weightsOf("theirs.onnx")];
     expect([...mine.keys()]).toEqual([...theirs.keys()]);
