@@ -13,7 +13,7 @@ it("a small model runs on one thread, and one whose weights lie in files on all"
     let threads: number | undefined;
     const open = async (_: Uint8Array, options: InferenceSession.SessionOptions) => {
       threads = options.intraOpNumThreads;
-      return { outputNames: [], run: async () => ({}), release: async () => {} } as never;
+      return { outputMetadata: [], run: async () => ({}), release: async () => {} } as never;
     };
     await ortProbe(open, "cpu", () => ({ model, entries })).run(model, new Map());
     return threads;
