@@ -46,3 +46,9 @@ def averaged_statistics(
         if not np.isfinite(array).all():
             raise RunError(f'the statistics of "{name}" are no finite numbers on these data')
     return found
+
+
+def said_of(found: Mapping[str, Array]) -> str:
+    """What was done, for the user: each layer has a mean and a variance."""
+    layers = "1 layer" if len(found) == 2 else f"{len(found) // 2} layers"
+    return f"BatchNorm: {layers} with the statistics of the averaged weights on the training data"

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks, random_streams
 from .augmentation import augmented
-from .batch_norm import averaged_statistics
+from .batch_norm import averaged_statistics, said_of
 from .best_epochs import Decisions
 from .checkpoints import read_tensors, write_tensors
 from .contract import DTYPES, Array, Contract, State
@@ -54,8 +54,7 @@ class Worker:
                 f"{contract.shards}, or distribute the run with --workers {self.reducer.size}"
             )
         parts = Parts(data) if isinstance(data, Dataset) else data
-        self._trained: Dataset | None = None
-        """The samples of the run without held-out ones, from its first step on."""
+        self._trained: Dataset | None = None  # The samples of the run without held-out ones.
         self.data = parts and replace(parts, train=augmented(parts.train, contract.raw["data"]["augment"]))
         self.graphs = StepGraphs(contract, self.reducer, half=half, sharded=shard_optimizer)
         self.evaluation = Evaluation(contract, self.reducer, self.graphs.device)
@@ -321,8 +320,7 @@ class Worker:
         )
         for name, array in found.items():
             self.graphs.state[name].write(array)
-        layers = "1 layer" if len(found) == 2 else f"{len(found) // 2} layers"
-        return f"BatchNorm: {layers} with the statistics of the averaged weights on the training data"
+        return said_of(found)
 
     def record(self) -> dict[str, Any]:
         """What the trained model keeps about its data."""
