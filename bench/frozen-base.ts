@@ -5,10 +5,10 @@ import { type Typed, typed } from "../src/graph/emit-base.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
 import { Model } from "../src/onnx/model.ts";
-import { Random } from "../src/onnx/random-tensors.ts";
 import { onnx } from "../src/onnx/schema.js";
 import { Tensor } from "../src/onnx/tensor.ts";
 import { writeFileSafely } from "../src/onnx/write-file.ts";
+import { Random } from "../src/random.ts";
 
 /** Size of a base of {@link writeBase}. */
 export interface BaseSize {

@@ -1,5 +1,5 @@
 import { loadMnist, responseAngles, sampleFeeds, weightAngles } from "../src/index.ts";
-import { Random } from "../src/onnx/random-tensors.ts";
+import { Random } from "../src/random.ts";
 import type { Experiment, Size } from "./experiment.ts";
 import { table } from "./markdown.ts";
 import { network } from "./networks.ts";

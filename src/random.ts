@@ -1,3 +1,4 @@
+import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { xoroshiro128plusFromState } from "pure-rand/generator/xoroshiro128plus";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
@@ -39,6 +40,31 @@ export function permutation(random: RandomGenerator, count: number): Uint32Array
     order[i] = taken;
   }
   return order;
+}
+
+/** Seeded random numbers: the same purpose and keys give the same numbers (see {@link randomStream}). */
+export class Random {
+  readonly #generator: RandomGenerator;
+
+  constructor(purpose: string, ...keys: readonly number[]) {
+    this.#generator = randomStream(purpose, ...keys);
+  }
+
+  /** A standard normal number (Box–Muller). */
+  normal(): number {
+    const radius = Math.sqrt(-2 * Math.log(1 - uniformFloat64(this.#generator)));
+    return radius * Math.cos(2 * Math.PI * uniformFloat64(this.#generator));
+  }
+
+  /** A number in [0, 1). */
+  uniform(): number {
+    return uniformFloat64(this.#generator);
+  }
+
+  /** An integer from 0 to `below` − 1. */
+  integer(below: number): number {
+    return uniformInt(this.#generator, 0, below - 1);
+  }
 }
 
 type State = [number, number, number, number];

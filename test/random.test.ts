@@ -4,9 +4,8 @@ import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { describe, expect, test } from "vitest";
 import { shuffledIndices } from "../src/data/batches.ts";
-import { Random } from "../src/onnx/random-tensors.ts";
 import { drawn } from "../src/penalties/draws.ts";
-import { randomStream } from "../src/random.ts";
+import { Random, randomStream } from "../src/random.ts";
 
 const count = 4000;
 const positions = 6;

@@ -2,8 +2,9 @@ import { resolveInputs } from "../../src/analysis/dimensions.ts";
 import { graphOf } from "../../src/graph/model-graph.ts";
 import { readModel } from "../../src/index.ts";
 import type { DataTypeName } from "../../src/onnx/data-types.ts";
-import { Random } from "../../src/onnx/random-tensors.ts";
+import { randomTensor } from "../../src/onnx/random-tensors.ts";
 import { elementCount, Tensor } from "../../src/onnx/tensor.ts";
+import { Random } from "../../src/random.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import type { Lengths } from "./lengths.ts";
 
@@ -22,7 +23,7 @@ export function randomInput(
   if (type === "bool" && /mask/.test(name)) {
     return Tensor.of(name, "bool", shape, new Uint8Array(elementCount(shape)).fill(1));
   }
-  return random.tensor(name, type, shape);
+  return randomTensor(random, name, type, shape);
 }
 
 /** Runs a model once on random numbers. @throws SorthError with ONNX Runtime's message when it does not run at these sizes */

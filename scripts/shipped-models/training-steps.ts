@@ -1,6 +1,6 @@
 import { adamw, buildStep, meanSquaredError, readModel } from "../../src/index.ts";
-import { Random } from "../../src/onnx/random-tensors.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { Random } from "../../src/random.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { Lengths } from "./lengths.ts";
 import { randomInput } from "./random-inputs.ts";

@@ -16,11 +16,11 @@ import { checkNumber, count, decayRate, positive, seedNumber } from "../numbers.
 import { encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
-import { Random } from "../onnx/random-tensors.ts";
 import { splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { Random } from "../random.ts";
 import { type AddAdaptersOptions, defaultRank, type LoraOptions } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { kindOf } from "./kinds.ts";

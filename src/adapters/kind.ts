@@ -1,5 +1,5 @@
-import type { Random } from "../onnx/random-tensors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import type { Random } from "../random.ts";
 import type { Adapter, AdapterLayer, AdapterSettings, LoraOptions } from "./adapter.ts";
 import type { Layer } from "./layer.ts";
 import type { NodeWriter } from "./node-writer.ts";

@@ -1,4 +1,4 @@
-import { Random } from "../onnx/random-tensors.ts";
+import { Random } from "../random.ts";
 
 /** After so many directions the singular values are looked at again. */
 const between = 16;

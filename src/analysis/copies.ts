@@ -35,17 +35,6 @@ export const findCopies = (graph: Graph, options: CopyOptions = {}): Copy[] => [
   ...findLaidOut(graph, options),
 ];
 
-/** The names of each parameter and its copy that `--tie` ties, or that are tied unless `--untie` matches one of them. */
-export function namesOfCopies(graph: Graph, { tie }: CopyOptions): string[][] {
-  const readings = new Readings(graph);
-  return findCopies(graph, tie ? { tie } : {}).map(({ name, of }) =>
-    [name, of].flatMap((one) => {
-      const value = graph.value(one);
-      return value ? namesOfValue(value, readings) : [one];
-    }),
-  );
-}
-
 /** The numbers of a copy. */
 export function copied({ name, dims, rows }: Copy, parameter: Tensor): Tensor {
   const numbers = numbersOf(parameter);

@@ -1,10 +1,9 @@
-import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Use, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { isNoted, moduleOf, namesOfValue } from "./known-names.ts";
-import { checkMatches, matchesAny } from "./name-patterns.ts";
+import { matchesAny } from "./name-patterns.ts";
 import { isFilled } from "./number-signs.ts";
 import { judgeParameter } from "./parameters.ts";
 import { type Reading, Readings, weightBeside } from "./readings.ts";
@@ -42,29 +41,6 @@ export function findShared(graph: Graph, options: ShareOptions = {}): SharedInit
     const shared = isFloat(value.type) ? judgeShared(value, readings, options) : undefined;
     return shared ? [{ value, ...shared }] : [];
   });
-}
-
-/**
- * Refuses `--tie` and `--untie` where they select nothing.
- * @param graph - with copies tied
- * @param copies - the names of each pair of a parameter and its copy that may be tied
- * @throws UsageError with similar names
- */
-export function checkShareOptions(
-  graph: Graph,
-  options: ShareOptions,
-  copies: readonly (readonly string[])[],
-): void {
-  const { tie, untie } = options;
-  const readings = new Readings(graph);
-  const known = [...findShared(graph, options).map(({ value }) => namesOfValue(value, readings)), ...copies];
-  for (const [option, pattern] of Object.entries({ "--tie": tie, "--untie": untie })) {
-    if (!pattern) continue;
-    // What matches every name, as that of a rescued run, is a rule for what may be shared.
-    if (known.length === 0 && !matchesAny(pattern, [""]))
-      throw new UsageError(`${option}: no parameter is read by several nodes`);
-    checkMatches(option, pattern, "shared parameter", known);
-  }
 }
 
 /** Decides whether training splits an initializer; undefined if only one operator reads it, or if it is no parameter. */

@@ -7,8 +7,9 @@ import { ancestorsOf } from "../graph/reach.ts";
 import { tap } from "../inject/tap.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
-import { Random } from "../onnx/random-tensors.ts";
+import { randomTensor } from "../onnx/random-tensors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { Random } from "../random.ts";
 import type { BatchAxis } from "./carry-batch.ts";
 
 /** How many samples are compared together. */
@@ -171,7 +172,7 @@ function feedsFor(
     if (!type) continue;
     const axis = inputs.find(({ input }) => input.name === name)?.axis;
     const dims = shape.map((length, index) => (index === axis ? comparedSamples : length));
-    const all = random.tensor(name, type, dims);
+    const all = randomTensor(random, name, type, dims);
     together.set(name, all);
     alone.forEach((feeds, index) => {
       feeds.set(name, axis === undefined ? all : partOf(all, axis, index, 1));

@@ -16,12 +16,13 @@ import { checkNumber, count, seedNumber } from "../numbers.ts";
 import { decodeTensorProto, decodeValueInfoProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
-import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { tensorOf } from "../onnx/random-tensors.ts";
 import type { onnx } from "../onnx/schema.js";
 import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import { byteLengthOf, elementCount, externalReference, largeBytes, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { Random } from "../random.ts";
 import { classifierOutput, findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
 
 /** Options of `replaceHead`. */

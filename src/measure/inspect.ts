@@ -11,6 +11,7 @@ import {
 import type { Probe } from "../analysis/probe.ts";
 import { frozenLayers, quantizedLayers, roundsActivations } from "../analysis/quantized-layers.ts";
 import { runtimeFaults } from "../analysis/runtime-faults.ts";
+import { shareCheck } from "../analysis/share-options.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
 import type { Site } from "../analysis/site-types.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -146,7 +147,12 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const own = { nodes: new Set(graph.nodes), values: new Set([...graph.values].map(({ name }) => name)) };
   const faults = runtimeFaults(graph);
   // Same as in train, so that both use the same parameters and layers.
-  const { copies, shared } = liftParameters(graph, options, model.external);
+  const { copies, shared } = liftParameters(
+    graph,
+    options,
+    model.external,
+    options.tie || options.untie ? shareCheck : undefined,
+  );
   await writeOutLayers(graph);
   const found = findParameters(graph, options);
   const described = ({ value, reason, source }: Parameter | ConstantValue) => ({

@@ -1,8 +1,8 @@
 import { namedDataset, type SampleArray } from "../data/array-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { Random } from "../onnx/random-tensors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { DataPort, StepPorts } from "../programs/step-ports.ts";
+import { Random } from "../random.ts";
 
 /**
  * Random samples that fit a step: normal floats, integers 0 and 1 (labels and numbers of tokens too, which every model has), shares for labels in

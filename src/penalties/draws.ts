@@ -1,4 +1,4 @@
-import { Random } from "../onnx/random-tensors.ts";
+import { Random } from "../random.ts";
 
 /** A matrix of random float32 numbers that a penalty needs. */
 export interface Draw {

@@ -88,7 +88,9 @@ export async function prepare(
   const embeddings = await embeddingParts(given);
   const options = await withoutPast(graph, embeddings?.rows(given) ?? given);
   const penalties = await withSchedules(takeBlock(graph, options));
-  const { shared } = liftParameters(graph, options, model.external);
+  const check =
+    options.tie || options.untie ? (await import("../analysis/share-options.ts")).shareCheck : undefined;
+  const { shared } = liftParameters(graph, options, model.external, check);
   if (penalties.plans.length > 0 || needsWritingOut(graph)) await writeOutLayers(graph);
   if (options.batch === undefined && hasFreeBatch(graph, options)) {
     throw new UsageError("the model leaves its batch size open, and gradients need one: give it (--batch)");

@@ -1,5 +1,5 @@
 import { env } from "onnxruntime-web/webgpu";
-import { messageOf, RuntimeError } from "../errors.ts";
+import { messageOf } from "../errors.ts";
 
 /** Seconds that ONNX Runtime may take to start: after its WebAssembly has arrived, and in total. */
 const limits = { started: 60, inAll: 600 };
@@ -22,7 +22,7 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
     timer = setInterval(() => {
       seconds += 1;
       if (hasBinary()) sinceArrival += 1;
-      if (sinceArrival > limits.started || seconds > limits.inAll) reject(new RuntimeError(advice));
+      if (sinceArrival > limits.started || seconds > limits.inAll) reject(new Error(noAnswer));
     }, 1000);
   });
   try {
@@ -31,11 +31,10 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
     return session;
   } catch (error) {
     const message = messageOf(error);
-    if (/initializing failed due to timeout/.test(message)) throw new RuntimeError(advice);
-    if (/no available backend.*\[wasm\]/s.test(message)) {
-      throw new RuntimeError(
-        `${notStarted} its WebAssembly cannot be loaded (${message}). Serve both files of it (${paths}), and load the page again`,
-      );
+    const isSilent = message.includes(noAnswer);
+    if (isSilent || /no available backend.*\[wasm\]/s.test(message)) {
+      const { missingWasm, silentThreads } = await import("./start-advice.ts");
+      throw isSilent ? silentThreads() : missingWasm(message);
     }
     // An error about the model says nothing about the start.
     throw error;
@@ -44,11 +43,8 @@ export async function startWithin<T>(first: Promise<T>): Promise<T> {
   }
 }
 
-const notStarted = "ONNX Runtime does not start in this page:";
-const paths = "env.wasm.wasmPaths = { mjs, wasm } before the first session: docs/web.md of sorth-onnx";
-const advice =
-  `${notStarted} the threads of WebAssembly do not answer. Let its loader be a file of its own ` +
-  `(${paths}), or train on one thread (env.wasm.numThreads = 1); then load the page again`;
+/** ONNX Runtime's words where its threads have not answered for as long as it waits, and those here. */
+const noAnswer = "initializing failed due to timeout";
 
 /** Whether ONNX Runtime's WebAssembly was given, or has arrived. */
 const hasBinary = (): boolean =>

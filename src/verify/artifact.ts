@@ -10,7 +10,7 @@ import type { Value } from "../graph/node.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { tap } from "../inject/tap.ts";
 import { Model } from "../onnx/model.ts";
-import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { tensorOf } from "../onnx/random-tensors.ts";
 import { sameContents } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { subjectOf } from "../penalties/applies.ts";
@@ -21,6 +21,7 @@ import {
   responsePlaces,
   weightPlaces,
 } from "../penalties/plain-layer.ts";
+import { Random } from "../random.ts";
 import { type Share, sharesOf, tooLarge } from "./budget.ts";
 import { dataFor } from "./data.ts";
 import type { VerifyOptions } from "./options.ts";

@@ -9,8 +9,9 @@ import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { objectiveNamed, objectiveNames } from "../losses/table.ts";
-import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { randomTensor, tensorOf } from "../onnx/random-tensors.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
+import { Random } from "../random.ts";
 import type { VerifyOptions } from "./options.ts";
 
 /** Batch size if the model leaves it open; small, to keep the float64 reference fast. */
@@ -59,7 +60,7 @@ export async function dataFor(
     const feeds = new Map(given);
     for (const [{ name, type }, shape] of resolveInputs(own, chosen)) {
       if (!type || feeds.has(name)) continue;
-      const tensor = random.tensor(name, type, shape);
+      const tensor = randomTensor(random, name, type, shape);
       feeds.set(name, name === "attention_mask" ? filled(tensor) : tensor);
     }
     const labels = block.mark.objective && randomLabels(own, block.mark.objective, random);
@@ -97,6 +98,6 @@ function randomLabels(
   if (!shape || !type || !injected) return undefined;
   const dims = injected.axes(shape).map((axis) => dimAt(shape, axis));
   return injected.labels === "int64"
-    ? random.tensor(labels, "int64", dims, dimAt(shape, classAxis(shape)))
-    : random.tensor(labels, type === "double" ? "double" : "float", dims);
+    ? randomTensor(random, labels, "int64", dims, dimAt(shape, classAxis(shape)))
+    : randomTensor(random, labels, type === "double" ? "double" : "float", dims);
 }

@@ -1,5 +1,5 @@
-import { Random } from "../onnx/random-tensors.ts";
 import type { Matrix } from "../penalties/plain-layer.ts";
+import { Random } from "../random.ts";
 import { reference } from "./reference.ts";
 import { type InjectedSite, type LayerNumbers, type LayerTensors, plainLayer } from "./sites.ts";
 

@@ -1,5 +1,5 @@
 import { messageOf } from "../errors.ts";
-import { Random, tensorOf } from "../onnx/random-tensors.ts";
+import { tensorOf } from "../onnx/random-tensors.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { addedTo } from "../penalties/layer.ts";
 import {
@@ -11,6 +11,7 @@ import {
   type UnitPlaces,
 } from "../penalties/plain-layer.ts";
 import { dot, sum } from "../penalties/plain-math.ts";
+import { Random } from "../random.ts";
 import { blockAlone } from "./alone.ts";
 import { allowed, toleranceOf } from "./limits.ts";
 import { reference } from "./reference.ts";

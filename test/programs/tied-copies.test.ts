@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Copy, copied } from "../../src/analysis/copies.ts";
 import { findParameters } from "../../src/analysis/parameters.ts";
+import { shareCheck } from "../../src/analysis/share-options.ts";
 import { checkGraph } from "../../src/graph/check.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { arrayDataset, crossEntropy, Trainer } from "../../src/index.ts";
@@ -89,13 +90,13 @@ describe("copies that exporters write", () => {
     ["untie", /^expand$/, undefined, ["expand", "tok.weight"]],
   ])("--%s %s chooses a copy where no initializer is read twice", async (option, pattern, head, trained) => {
     const { graph } = tied(head);
-    liftParameters(graph, { [option]: pattern });
+    liftParameters(graph, { [option]: pattern }, undefined, shareCheck);
     expect(
       findParameters(graph)
         .parameters.map(({ value }) => value.name)
         .sort(),
     ).toEqual(trained);
-    expect(() => liftParameters(tied(head).graph, { [option]: /none/ })).toThrow(
+    expect(() => liftParameters(tied(head).graph, { [option]: /none/ }, undefined, shareCheck)).toThrow(
       /matches no shared parameter; near it: /,
     );
   });

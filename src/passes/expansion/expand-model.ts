@@ -1,6 +1,7 @@
-import { type Copy, namesOfCopies } from "../../analysis/copies.ts";
+import type { Copy } from "../../analysis/copies.ts";
 import { inferShapes } from "../../analysis/infer.ts";
-import { checkShareOptions, type ShareOptions } from "../../analysis/shared-initializers.ts";
+import type { ShareCheck } from "../../analysis/share-options.ts";
+import type { ShareOptions } from "../../analysis/shared-initializers.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { ExternalReader } from "../../onnx/tensor.ts";
 import { liftConstants } from "../cleanup/lift-constants.ts";
@@ -24,19 +25,20 @@ export interface LiftedParameters {
 /**
  * Brings every constant that could be trained to the graph's surface, as an initializer: out of functions, bodies and
  * Constant nodes; shared ones are split, copies tied. Training and export do the same, so that names are the same in both.
+ * @param check - for options that have not been checked
  */
 export function liftParameters(
   graph: Graph,
   options: ShareOptions,
   external?: ExternalReader,
+  check?: ShareCheck,
 ): LiftedParameters {
   runGraphPass(inlineFunctions({ external }), graph);
   runGraphPass(liftBodyConstants({ external }), graph);
   runGraphPass(liftConstants(), graph);
-  const chosen = options.tie || options.untie;
-  const alike = chosen ? namesOfCopies(graph, options) : [];
+  const refuse = check?.(graph, options);
   const copies = runGraphPass(tieCopies(options), graph);
-  if (chosen) checkShareOptions(graph, options, alike);
+  refuse?.();
   const shared = runGraphPass(splitShared(options), graph);
   return { copies, shared };
 }

@@ -1,0 +1,42 @@
+import { UsageError } from "../errors.ts";
+import type { Graph } from "../graph/graph.ts";
+import { findCopies } from "./copies.ts";
+import { namesOfValue } from "./known-names.ts";
+import { checkMatches, matchesAny } from "./name-patterns.ts";
+import { Readings } from "./readings.ts";
+import { findShared, type ShareOptions } from "./shared-initializers.ts";
+
+/** Looks at a graph before copies are tied; what it returns refuses, after that, options that select nothing. */
+export type ShareCheck = (graph: Graph, options: ShareOptions) => () => void;
+
+/**
+ * The check of `--tie` and `--untie`: each must match a shared parameter, or a copy in another layout.
+ * @throws UsageError with similar names, from the function that it returns
+ */
+export const shareCheck: ShareCheck = (graph, options) => {
+  const copies = namesOfCopies(graph, options);
+  return () => {
+    const { tie, untie } = options;
+    const readings = new Readings(graph);
+    const shared = findShared(graph, options).map(({ value }) => namesOfValue(value, readings));
+    const known = [...shared, ...copies];
+    for (const [option, pattern] of Object.entries({ "--tie": tie, "--untie": untie })) {
+      if (!pattern) continue;
+      // What matches every name, as that of a rescued run, is a rule for what may be shared.
+      if (known.length === 0 && !matchesAny(pattern, [""]))
+        throw new UsageError(`${option}: no parameter is read by several nodes`);
+      checkMatches(option, pattern, "shared parameter", known);
+    }
+  };
+};
+
+/** The names of each parameter and its copy that `--tie` ties, or that are tied unless `--untie` matches one of them. */
+function namesOfCopies(graph: Graph, { tie }: ShareOptions): string[][] {
+  const readings = new Readings(graph);
+  return findCopies(graph, tie ? { tie } : {}).map(({ name, of }) =>
+    [name, of].flatMap((one) => {
+      const value = graph.value(one);
+      return value ? namesOfValue(value, readings) : [one];
+    }),
+  );
+}
