@@ -48,7 +48,7 @@ def averaged_statistics(
     return found
 
 
-def said_of(found: Mapping[str, Array]) -> str:
+def summary_of(found: Mapping[str, Array]) -> str:
     """What was done, for the user: each layer has a mean and a variance."""
     layers = "1 layer" if len(found) == 2 else f"{len(found) // 2} layers"
     return f"BatchNorm: {layers} with the statistics of the averaged weights on the training data"

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks, random_streams
 from .augmentation import augmented
-from .batch_norm import averaged_statistics, said_of
+from .batch_norm import averaged_statistics, summary_of
 from .best_epochs import Decisions
 from .checkpoints import read_tensors, write_tensors
 from .contract import DTYPES, Array, Contract, State
@@ -320,7 +320,7 @@ class Worker:
         )
         for name, array in found.items():
             self.graphs.state[name].write(array)
-        return said_of(found)
+        return summary_of(found)
 
     def record(self) -> dict[str, Any]:
         """What the trained model keeps about its data."""

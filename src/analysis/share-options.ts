@@ -14,9 +14,10 @@ export type ShareCheck = (graph: Graph, options: ShareOptions) => () => void;
  * @throws UsageError with similar names, from the function that it returns
  */
 export const shareCheck: ShareCheck = (graph, options) => {
+  const { tie, untie } = options;
+  if (!tie && !untie) return () => {};
   const copies = namesOfCopies(graph, options);
   return () => {
-    const { tie, untie } = options;
     const readings = new Readings(graph);
     const shared = findShared(graph, options).map(({ value }) => namesOfValue(value, readings));
     const known = [...shared, ...copies];

@@ -32,8 +32,8 @@ export interface ShareOptions {
  * tensors once: in an untrained network, the biases and running means of all normalizations are one initializer, and so are
  * their scales and running variances (dynamo: one initializer read twice; TorchScript: copies made by Identity). These are
  * split: a vector read in different roles, by several normalizations, as the bias of layers with different weights, or under
- * several names. A matrix that is read twice is tied on purpose, except by layers
- * of an untrained model, and so is a vector of a module that is called twice.
+ * several names. A matrix that is read twice is tied on purpose, except by layers of an untrained model, and so is a vector of a
+ * module that is called twice.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
   const readings = new Readings(graph);
@@ -127,14 +127,14 @@ export function readersOf(value: Value, readings: Readings, { untie }: ShareOpti
 
 /** Readings in the same role and of the same layer together. */
 function byLayer(value: Value, readings: readonly Reading[]): Reading[][] {
-  const all = readings.every(({ node }) => moduleOf(node) !== undefined);
+  const haveModules = readings.every(({ node }) => moduleOf(node) !== undefined);
   const groups = new Map<string, Reading[]>();
   for (const reading of readings) {
     const { node, role, use } = reading;
     const weight = role === "bias" ? weightBeside(node, reading.index)?.name : undefined;
-    const name = aliasMadeBy(use) ?? value;
-    const own = isOfModule(name, node) ? moduleOfValue(name) : undefined;
-    let layer = own ?? (all ? moduleOf(node) : "");
+    const read = aliasMadeBy(use) ?? value;
+    const own = isOfModule(read, node) ? moduleOfValue(read) : undefined;
+    let layer = own ?? (haveModules ? moduleOf(node) : "");
     if (normalizations.has(node.op)) layer = (/\.(weight|bias)$/.test(value.name) && own) || nameOf(node);
     else if (weight !== undefined && !isNoted(node)) layer = "";
     else if (role === "weight" && !own && !isNoted(node)) layer = layer?.replace(laterCall, "");

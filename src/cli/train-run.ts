@@ -188,7 +188,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const from = await weightsFrom(flags, folder);
   if (from !== "last") await trainer.load(folder, from);
   if (updates && !signal?.aborted) {
-    const seen = trainedSamples(train, { ...flags, seed: trainer.options.seed });
+    const seen = trainedSamples(train, { validation: flags.validation, seed: trainer.options.seed });
     terminal.note(await updateAveragedBatchNorm(trainer, seen, signal));
   }
   const ownData = await writeTrained(trainer, rescued, flags, { output, record }, terminal);

@@ -1,11 +1,10 @@
 import type { Probe } from "../analysis/probe.ts";
-import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
 import { typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { elementCount } from "../onnx/tensor.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import { feedState, inferenceForm } from "../programs/evaluation.ts";
+import { measureNormalization } from "../programs/measure-normalization.ts";
 import type { StepOptions } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 
@@ -41,16 +40,12 @@ export async function statisticsGraph(
   const known = new Set(ports.statistics.map(({ input }) => input));
   const statistics: { state: string; value: Value; factor: number }[] = [];
   for (const node of graph.nodes.filter(({ op }) => op === "BatchNormalization")) {
-    const [x, scale, bias, mean, variance] = node.inputs.map((input) => input && typed(input));
-    const [y] = node.outputs;
-    const states = [mean, variance].map((value) => value && sourceOf(value).name);
-    if (!x || !scale || !bias || !y || !states.every((name) => name && known.has(name))) continue;
-    const measured = batchStatistics(emit, x);
-    graph.replaceUses(y, normalizeBatch(emit, node, x, scale, bias), { outputs: true });
-    const rows = elementCount(x.shape) / (x.shape[1] ?? 1);
-    const unbiased = options.runningVariance === "torch" ? rows / Math.max(1, rows - 1) : 1;
-    statistics.push({ state: states[0] as string, value: measured.mean, factor: 1 });
-    statistics.push({ state: states[1] as string, value: measured.variance, factor: unbiased });
+    const [mean, variance] = node.inputs.slice(3, 5).map((value) => value && sourceOf(value).name);
+    if (!mean || !variance || !known.has(mean) || !known.has(variance)) continue;
+    const measured = measureNormalization(graph, emit, node, options.runningVariance ?? "onnx");
+    if (!measured) continue;
+    statistics.push({ state: mean, value: measured.mean, factor: 1 });
+    statistics.push({ state: variance, value: measured.variance, factor: measured.factor });
   }
   program.dropOutputs();
   const named = statistics.map(({ state, value, factor }, i) => ({

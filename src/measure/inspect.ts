@@ -147,12 +147,7 @@ export async function inspect(model: Model, options: InspectOptions, probe: Prob
   const own = { nodes: new Set(graph.nodes), values: new Set([...graph.values].map(({ name }) => name)) };
   const faults = runtimeFaults(graph);
   // Same as in train, so that both use the same parameters and layers.
-  const { copies, shared } = liftParameters(
-    graph,
-    options,
-    model.external,
-    options.tie || options.untie ? shareCheck : undefined,
-  );
+  const { copies, shared } = liftParameters(graph, options, model.external, shareCheck);
   await writeOutLayers(graph);
   const found = findParameters(graph, options);
   const described = ({ value, reason, source }: Parameter | ConstantValue) => ({

@@ -1,17 +1,16 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
-import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { SorthError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
-import { typed } from "../graph/emit-base.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { Tensor } from "../onnx/tensor.ts";
 import { withWeights } from "../programs/export.ts";
+import { measureNormalization } from "../programs/measure-normalization.ts";
 import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -84,16 +83,14 @@ export async function batchNormStatistics(
   if (found.length === 0) return new Map();
   const emit = new Emit(graph, { prefix: stepPrefix });
   const measured = found.map(({ node }) => {
-    const [x, scale, bias] = node.inputs.map((input) => input && typed(input));
-    const [y] = node.outputs;
-    if (!x || !scale || !bias || !y) throw new SorthError(`the inputs of node "${node.label}" are missing`);
-    const { mean, variance } = batchStatistics(emit, x);
-    graph.replaceUses(y, normalizeBatch(emit, node, x, scale, bias), { outputs: true });
-    const rows = elementCount(x.shape) / (x.shape[1] ?? 1);
-    return { mean, variance, rows, units: x.shape[1] ?? 1 };
+    const normalization = measureNormalization(graph, emit, node, runningVariance);
+    if (!normalization) throw new SorthError(`the inputs of node "${node.label}" are missing`);
+    return normalization;
   });
   graph.outputs.splice(0, Infinity, ...measured.flatMap(({ mean, variance }) => [mean, variance]));
-  const sums = measured.map(({ units }) => [new Float64Array(units), new Float64Array(units)] as const);
+  const sums = measured.map(
+    ({ channels }) => [new Float64Array(channels), new Float64Array(channels)] as const,
+  );
   let number = 0;
   for await (const results of resultsOf(graph, model, batches, options, runtime)) {
     for (const [i, { mean, variance }] of measured.entries()) {
@@ -109,8 +106,7 @@ export async function batchNormStatistics(
   }
   const results = new Map<string, Tensor>();
   for (const [i, { stored }] of found.entries()) {
-    const { rows = 1 } = measured[i] ?? {};
-    const factor = runningVariance === "torch" ? rows / Math.max(1, rows - 1) : 1;
+    const { factor = 1 } = measured[i] ?? {};
     for (const [part, tensor] of stored.entries()) {
       const values = (sums[i]?.[part] ?? new Float64Array()).map(
         (sum) => (sum / number) * (part === 1 ? factor : 1),

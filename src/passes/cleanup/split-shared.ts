@@ -59,8 +59,9 @@ function split(graph: Graph, value: Value, tensor: Tensor, options: ShareOptions
     return [alias];
   });
   const copies = aliases.map(({ name }) => name);
-  if (judgeShared(value, new Readings(graph), options)?.kind === "split") {
-    const [, ...others] = readersOf(value, new Readings(graph), options);
+  const readings = new Readings(graph);
+  if (judgeShared(value, readings, options)?.kind === "split") {
+    const [, ...others] = readersOf(value, readings, options);
     others.forEach((uses, i) => {
       let name = `${value.name}/${i + 2}`;
       while (graph.value(name)) name += "'";
