@@ -40,22 +40,22 @@ export interface TableInput {
 /** How the rows of a table become samples. */
 export interface TableConversion {
   readonly inputs: readonly TableInput[];
-  readonly label?: TableLabel;
+  /** The column of the labels: with classes, texts that become their index. */
+  readonly label?: {
+    /** Its name; those of several columns, with commas, which are one label. */
+    readonly name: string;
+    readonly classes?: readonly string[];
+    /** Numbers of each row, where they are a list, or those of several columns. */
+    readonly length?: number;
+  };
   /** Further columns with labels or masks, which losses read by name. */
-  readonly targets?: readonly TableLabel[];
+  readonly targets?: readonly NonNullable<TableConversion["label"]>[];
   /** Rows with missing values are left out. */
   readonly dropsMissing?: true;
 }
 
 /** A column of labels. */
-export interface TableLabel {
-  /** Its name; those of several columns, with commas, which are one label. */
-  readonly name: string;
-  /** Texts that become their index. */
-  readonly classes?: readonly string[];
-  /** Numbers of each row, where they are a list, or those of several columns. */
-  readonly length?: number;
-}
+export type TableLabel = NonNullable<TableConversion["label"]>;
 
 /** How many numbers a column gives for each row. */
 export function widthOf(column: ColumnConversion): number {

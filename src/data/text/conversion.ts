@@ -1,4 +1,4 @@
-import type { TableLabel } from "../tables/conversion.ts";
+import type { TableConversion } from "../tables/conversion.ts";
 import type { TokenizerFacts, Truncation } from "./tokenizer.ts";
 
 /** How texts become tokens. */
@@ -19,5 +19,5 @@ export interface TextConversion extends TokenizerFacts {
   /** Which tokens of a sample that is too long are left out; default `longest-first`. */
   readonly truncation?: Truncation;
   /** Tables: the column of the labels. */
-  readonly label?: TableLabel;
+  readonly label?: NonNullable<TableConversion["label"]>;
 }
