@@ -19,10 +19,12 @@ import numpy as np
 
 from .contract import Array, Contract, State, load
 from .data import Dataset, load_data
-from .errors import RunError
+from .errors import RunError, unusable
 from .fit_loop import Fit
 from .position import Position
 from .worker import Worker
+
+INSTALL = 'pip install "flwr[simulation]==1.42.0"'
 
 DataOf = Callable[[int, int, Contract], Dataset]
 """The samples of a client: its number from 0, how many clients there are, the contract."""
@@ -185,7 +187,7 @@ class _Flower:
             import flwr.server.strategy
             import flwr.server.workflow
         except ImportError as error:
-            raise RunError('Flower is not installed: pip install "flwr[simulation]"') from error
+            raise unusable("flwr", INSTALL, error) from error
         self.client, self.mod, self.common = flwr.client, flwr.client.mod, flwr.common
         self.server, self.strategy, self.workflow = flwr.server, flwr.server.strategy, flwr.server.workflow
 
@@ -228,7 +230,7 @@ def simulate(
     try:
         from flwr.simulation import run_simulation
     except ImportError as error:
-        raise RunError('Flower\'s simulation is not installed: pip install "flwr[simulation]"') from error
+        raise unusable("flwr", INSTALL, error) from error
     parent = str(Path(__file__).resolve().parent.parent)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, os.environ.get("PYTHONPATH", "")]))
 

@@ -19,7 +19,7 @@ from typing import Any
 from . import command
 from .contract import load
 from .data import whole_path
-from .errors import RunError
+from .errors import RunError, unusable
 from .reducer import Reducer, reducer_of_environment, summed
 
 PATHS = ("checkpoint", "resume", "output")
@@ -58,7 +58,7 @@ def train(
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
     except ImportError as error:
-        raise RunError('Ray Train is not installed: pip install "ray[train]" torch') from error
+        raise unusable("ray", 'pip install "ray[train]==2.55.1" torch', error) from error
     flags = vars(command._parser().parse_args(list(words)))
     # Ray's workers have another working directory.
     for name in PATHS:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .contract import Array
-from .errors import RunError
+from .errors import RunError, unusable
 
 
 class Pending(Protocol):
@@ -83,7 +83,7 @@ class TorchReducer:
         try:
             import torch
         except ImportError as error:
-            raise RunError("several processes need PyTorch: pip install torch") from error
+            raise unusable("torch", "pip install torch, which several processes need", error) from error
         # Stubs do not export all that PyTorch documents.
         distributed: Any = torch.distributed
         self._torch, self._distributed = torch, distributed

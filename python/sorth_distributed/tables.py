@@ -14,7 +14,7 @@ import numpy as np
 
 from .contract import Array
 from .data import Column, Dataset, Parts, column_of
-from .errors import RunError
+from .errors import RunError, unusable
 
 _MISSING = {"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"}
 Row = Mapping[str, Any]
@@ -65,7 +65,7 @@ def _rows(path: Path) -> Iterator[Row]:
             try:
                 from pyarrow import parquet
             except ImportError as error:
-                raise RunError(f"{path}: pip install pyarrow, which reads .parquet files") from error
+                raise unusable("pyarrow", f"pip install pyarrow, which reads {path}", error) from error
             for batch in parquet.ParquetFile(path).iter_batches():
                 yield from batch.to_pylist()
             return

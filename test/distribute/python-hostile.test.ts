@@ -13,7 +13,7 @@ async function answers(...calls: readonly string[]): Promise<string[]> {
     "import json, sys",
     'sys.path.insert(0, "python")',
     "from pathlib import Path",
-    "from sorth_distributed import checkpoints, contract",
+    "from sorth_distributed import checkpoints, contract, flower",
     "from sorth_distributed.errors import RunError",
     "from sorth_distributed.position import Position",
     "def answer(call):",
@@ -23,6 +23,7 @@ async function answers(...calls: readonly string[]): Promise<string[]> {
     "    except (RunError, ValueError, KeyError, TypeError) as error:",
     '        return f"{type(error).__name__}: {error}"',
     `folder = Path(${JSON.stringify(path)})`,
+    "sys.path.insert(0, str(folder))",
     `print(json.dumps([answer(call) for call in [${calls.map((call) => `lambda: ${call}`).join(", ")}]]))`,
   ];
   return JSON.parse((await start(python, ["-c", lines.join("\n")])).stdout);
@@ -63,6 +64,19 @@ describe("what Python workers refuse, in one line", () => {
       ...["done", "ValueError: its counts", "TypeError", "ValueError: its loss"],
     ];
     for (const [i, one] of wanted.entries()) expect(said[i]).toMatch(new RegExp(`^${one}`));
+  });
+
+  it("a package of a version that lacks what is called, by both versions", async () => {
+    mkdirSync(`${path}/flwr`);
+    mkdirSync(`${path}/flwr-1.4.0.dist-info`);
+    writeFileSync(`${path}/flwr/__init__.py`, "");
+    writeFileSync(
+      `${path}/flwr-1.4.0.dist-info/METADATA`,
+      "Metadata-Version: 2.1\nName: flwr\nVersion: 1.4.0\n",
+    );
+    expect(await answers("flower._flower()")).toEqual([
+      `RunError: flwr 1.4.0 cannot be used here (No module named 'flwr.client'): pip install "flwr[simulation]==1.42.0"`,
+    ]);
   });
 
   it("what a killed worker left of a checkpoint goes with the next one, under the same names as in node", async () => {
