@@ -28,7 +28,7 @@ import { metricsOf } from "./metric-flags.ts";
 import { clipped } from "./optimizer-flags.ts";
 import { given } from "./options.ts";
 import { partOf } from "./part-flags.ts";
-import { asksForPenalty } from "./penalty-flags.ts";
+import { asksForPenalty, unpairedText } from "./penalty-flags.ts";
 import { type PlacementFlags, placementOf } from "./placement-flags.ts";
 import type { Call } from "./train-call.ts";
 import { type TrainingFlags, trainerOptions } from "./train-flags.ts";
@@ -110,7 +110,7 @@ export async function newTrainer({
   const lone =
     lora?.rank === 1 ? "an adapter of rank 1 has" : lora?.ia3 ? "the factors of IA³ have" : undefined;
   const unpaired = lone !== undefined && !lora?.trainHead && flags.penalty === undefined;
-  if (unpaired) onMessage(`no penalty: ${lone} no two directions to compare`);
+  if (unpaired) onMessage(unpairedText(`${lone} no two directions to compare`, flags));
   const trainer = await Trainer.create(model, {
     ...options,
     ...(unpaired && { penalties: [] }),

@@ -75,6 +75,13 @@ export function asksForPenalty(flags: PenaltyFlags): boolean {
   return penaltyFlagsIn(flags).length > 0;
 }
 
+/** Why a run has no penalty. @throws UsageError for flags that choose one nevertheless */
+export function unpairedText(reason: string, flags: PenaltyFlags): string {
+  const refused = penaltyFlagsIn(flags).map((name) => `--${name}`);
+  if (refused.length === 0) return `no penalty: ${reason}`;
+  throw new UsageError(`there is no penalty, because ${reason}: leave out ${refused.join(", ")}`);
+}
+
 /**
  * Refuses flags that choose penalties for a model into which a penalty was injected.
  * @param taken - flags that are allowed nevertheless

@@ -226,7 +226,8 @@ function defaultsOf(
   return {
     ...{ lr: options.learningRate ?? 1e-3, seed: options.seed ?? 0 },
     ...(freeBatch && { batch: options.batch ?? defaultBatch }),
-    ...(block === undefined && flags.penalty === undefined && { penalty: "som" }),
+    ...(block === undefined &&
+      flags.penalty === undefined && { penalty: options.penalties?.length === 0 ? "none" : "som" }),
   };
 }
 

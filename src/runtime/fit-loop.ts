@@ -1,6 +1,7 @@
 import { epochOrder, stepsPerEpoch } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Mixup } from "../data/mixup.ts";
+import { given } from "../given.ts";
 import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
@@ -77,8 +78,6 @@ export class FitLoop {
   #learningRate = 0;
   /** Why the run ends before its last step. */
   #stopped: "early" | "callback" | undefined;
-  /** Figures of the last validated epoch. */
-  #figures: { readonly validation?: EvaluationResult; readonly accuracy?: number } = {};
 
   /** @throws SorthError when data do not fit the model */
   constructor(run: FitParts) {
@@ -234,10 +233,7 @@ export class FitLoop {
     const { position, validation, checkpoint, evaluate, decide, save, remove } = this.#run;
     await this.#checkState();
     const figures = validation && (await evaluate(validation));
-    if (figures) {
-      const { accuracy } = figures;
-      this.#figures = { validation: figures, ...(accuracy !== undefined && { accuracy }) };
-    }
+    if (figures) position.validated = figures;
     const means = this.#means();
     const { epoch, step, loss } = means;
     const finished = { epoch, step, loss, ...(figures && { validation: figures }) };
@@ -279,6 +275,15 @@ export class FitLoop {
 
   get #isBetweenEpochs(): boolean {
     return this.#run.position.step % this.#perEpoch === 0;
+  }
+
+  /** Figures of the last validated epoch, also of one before the run was resumed. */
+  get #figures(): Pick<EndEvent, "validation" | "accuracy"> {
+    const { validation, position } = this.#run;
+    const { validated } = position;
+    return validation && validated
+      ? { validation: validated, ...given({ accuracy: validated.accuracy }) }
+      : {};
   }
 
   /** The run's progress. @param done - the last step of the ONNX Runtime run; all its steps are done before its first event */

@@ -1,6 +1,7 @@
 import { FileError } from "../errors.ts";
 import { parsedJson } from "../json.ts";
 import { anyNumber, countFromZero } from "../numbers.ts";
+import type { EvaluationResult } from "./events.ts";
 import { historyFromJson, type RunHistory } from "./run-history.ts";
 import type { StepResult } from "./step-session.ts";
 
@@ -20,6 +21,8 @@ export interface Position {
   bestLoss: number | null;
   /** The finished epochs; absent in checkpoints of older versions. */
   history?: RunHistory;
+  /** Figures of the last validated epoch; absent in checkpoints of older versions. */
+  validated?: EvaluationResult;
   /** Early stopping ended the run, and its end was reported. */
   endedEarly?: boolean;
 }

@@ -7,7 +7,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import { averageInputs } from "./averages.ts";
-import type { CheckpointKind } from "./events.ts";
+import type { CheckpointKind, EvaluationResult } from "./events.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
 import { optionsFromText, optionsToText, teacherIn } from "./stored-options.ts";
@@ -68,11 +68,29 @@ export async function readRun(
   learnCrc();
   return {
     ...{ where, tensors, options },
-    position: positionFromText(position, where),
+    position: withFigures(positionFromText(position, where)),
     fit: fit === undefined ? undefined : planFromText(fit, where),
     weights: names && [...names],
     averages: averages === undefined ? undefined : namesByName(averages, where),
   };
+}
+
+/** A position as JSON text gives it back, with figures as numbers: JSON has no NaN and writes null. Figures that are none are left out. */
+function withFigures({ validated, ...position }: Position): Position {
+  if (!isRecord(validated)) return position;
+  const number = (one: unknown) => (one === null ? Number.NaN : one);
+  const numbers = (one: unknown) =>
+    isRecord(one)
+      ? Object.fromEntries(Object.entries(one).map(([name, each]) => [name, number(each)]))
+      : number(one);
+  const figures = Object.fromEntries(
+    Object.entries(validated).map(([name, one]) => [name, name === "perClass" ? one : numbers(one)]),
+  );
+  const { loss, samples, accuracy = 0, metrics = {} } = figures;
+  const isWhole = [loss, samples, accuracy, ...Object.values(isRecord(metrics) ? metrics : {})].every(
+    (one) => typeof one === "number",
+  );
+  return isWhole ? { ...position, validated: figures as unknown as EvaluationResult } : position;
 }
 
 /** A list of names. @throws FileError for anything else */

@@ -82,11 +82,18 @@ describe("--config", () => {
       expect(parse(readFileSync(at(`${i}.run/config.yaml`), "utf8"))).toEqual(parse(written));
     }
     // Defaults are written too, and a resumed run reads the words of the first call.
-    await cli("train", "model.onnx", "--data", "data.npz", "--batch", "8", "--max-steps", "2", "--no-report");
+    const short = ["model.onnx", "--data", "data.npz", "--batch", "8", "--max-steps", "2", "--no-report"];
+    await cli("train", ...short);
     expect(parse(readFileSync(at("model.trained.run/config.yaml"), "utf8"))).toEqual({
       ...{ model: "model.onnx", data: "data.npz", epochs: 1, "max-steps": 2, backend: "cpu" },
       ...{ "no-report": true, batch: 8, penalty: "som", optimizer: "adamw", lr: 0.001, seed: 0 },
     });
+    // A run whose adapters can have no penalty says so: the default would be refused.
+    await cli("train", ...short, "--lora", "ia3=true", "-o", "ia3.onnx");
+    expect(await cli("train", "--config", "ia3.run/config.yaml", "-o", "again.onnx")).toMatchObject({
+      code: 0,
+    });
+    expect(readFileSync(at("again.onnx")).equals(readFileSync(at("ia3.onnx")))).toBe(true);
     const more = await cli("train", "--resume", "0.run", "--epochs", "3", "--force", "--json");
     expect(JSON.parse(more.stdout)).toMatchObject({
       epoch: 3,

@@ -226,6 +226,10 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
     /--lr\) has no effect: every trained parameter belongs to a group/,
   ],
   [train("--augment", "flip,zoom"), /"zoom" is none of flip, crop/],
+  [
+    train("--lora", "ia3=true", "--weight", "1", "--gamma", "3"),
+    /no penalty, because the factors of IA³ have no two directions .* leave out --weight, --gamma/,
+  ],
   [train("--lora", "rank=2,ia3=maybe"), /--lora .* Give ia3=true or ia3=false/],
   [train("--adapter", "a.safetensors"), /--adapter belongs to --lora/],
   [train("--trainable", "zzz"), /--trainable zzz matches no parameter/],

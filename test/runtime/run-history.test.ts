@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type EvaluationResult, Trainer } from "../../src/index.ts";
+import { type EvaluationResult, Trainer, type TrainingEvent } from "../../src/index.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
 import { withEpoch } from "../../src/runtime/run-history.ts";
 import { positionFromText, startPosition } from "../../src/runtime/run-position.ts";
@@ -29,6 +29,12 @@ test("a checkpoint keeps the figures of every epoch, and a resumed run adds to t
   expect((await stored())?.map(({ epoch, step, validation }) => [epoch, step, validation?.loss])).toEqual(
     [6, 12].map((step, i) => [i + 1, step, validated[i]?.loss]),
   );
+  const next = await Trainer.resume(folder);
+  const events: TrainingEvent[] = [];
+  for await (const event of next.fit(train, { checkpoint: folder, maxSteps: 14 })) events.push(event);
+  await next.release();
+  // As the end of a run that was not stopped: the figures of its last validated epoch.
+  expect(events.at(-1)).toMatchObject({ event: "end", step: 14, validation: validated[1] });
   const resumed = await Trainer.resume(folder);
   await losses(resumed, train, { checkpoint: folder, epochs: 3 });
   expect((await stored())?.map(({ step }) => step)).toEqual([6, 12, 18]);
