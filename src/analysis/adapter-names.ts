@@ -10,15 +10,20 @@ export const adapterPrefix = "adapter/";
 export const adapterParameters = (graph: Pick<Graph, "metadata">): ReadonlySet<string> | undefined =>
   graph.metadata.has(adaptersKey) ? new Set(namesIn(graph, "parameters", "trained")) : undefined;
 
+/** Names of the parameters of adapters, and of the weights beside which they stand. */
+export const adapted = (graph: Pick<Graph, "metadata">): ReadonlySet<string> =>
+  new Set(namesIn(graph, "parameters", "layers"));
+
 /** Names of values of adapters that count as constants of a gradient: the norms of DoRA. */
 export const detachedValues = (graph: Pick<Graph, "metadata">): readonly string[] =>
   namesIn(graph, "detached");
 
-/** The names in lists of the mark; none if it is damaged. */
+/** The names in lists of the mark, those of their weights in one of layers; none if it is damaged. */
 function namesIn({ metadata }: Pick<Graph, "metadata">, ...lists: readonly string[]): string[] {
   try {
     const mark: Readonly<Record<string, unknown>> = JSON.parse(metadata.get(adaptersKey) ?? "{}");
-    return lists.flatMap((list) => mark[list] ?? []).map(String);
+    const entries = lists.flatMap((list) => mark[list] ?? []) as { readonly weight?: unknown }[];
+    return entries.map((one) => String(one.weight ?? one));
   } catch {
     return [];
   }

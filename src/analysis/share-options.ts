@@ -1,5 +1,7 @@
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import type { Value } from "../graph/node.ts";
+import { adapted } from "./adapter-names.ts";
 import { findCopies } from "./copies.ts";
 import { namesOfValue } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
@@ -19,8 +21,9 @@ export const shareCheck: ShareCheck = (graph, options) => {
   const copies = namesOfCopies(graph, options);
   return () => {
     const readings = new Readings(graph);
-    const shared = findShared(graph, options).map(({ value }) => namesOfValue(value, readings));
-    const known = [...shared, ...copies];
+    if (untie) checkNotAdapted(graph, untie, readings);
+    const shared = findShared(graph, options).map(({ value }) => value);
+    const known = [...[...shared, ...adaptedOf(graph)].map((one) => namesOfValue(one, readings)), ...copies];
     for (const [option, pattern] of Object.entries({ "--tie": tie, "--untie": untie })) {
       if (!pattern) continue;
       // What matches every name, as that of a rescued run, is a rule for what may be shared.
@@ -30,6 +33,21 @@ export const shareCheck: ShareCheck = (graph, options) => {
     }
   };
 };
+
+/** @throws UsageError for a weight with an adapter, which acts on all layers that read it */
+function checkNotAdapted(graph: Graph, untie: RegExp, readings: Readings): void {
+  const one = adaptedOf(graph).find((value) => matchesAny(untie, namesOfValue(value, readings)));
+  if (!one) return;
+  throw new UsageError(
+    `--untie: "${one.name}" stays one parameter, because an adapter acts on all layers that read a weight: leave it out, or give these layers no adapter`,
+  );
+}
+
+/** Weights with adapters, and parameters of these, that several nodes read. */
+function adaptedOf(graph: Graph): Value[] {
+  const whole = adapted(graph);
+  return graph.initializers.filter(({ name, uses }) => whole.has(name) && uses.size > 1);
+}
 
 /** The names of each parameter and its copy that `--tie` ties, or that are tied unless `--untie` matches one of them. */
 function namesOfCopies(graph: Graph, { tie }: ShareOptions): string[][] {

@@ -2,6 +2,7 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Use, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { adapted } from "./adapter-names.ts";
 import { isNoted, moduleOf, namesOfValue } from "./known-names.ts";
 import { matchesAny } from "./name-patterns.ts";
 import { isFilled } from "./number-signs.ts";
@@ -33,12 +34,15 @@ export interface ShareOptions {
  * their scales and running variances (dynamo: one initializer read twice; TorchScript: copies made by Identity). These are
  * split: a vector read in different roles, by several normalizations, as the bias of layers with different weights, or under
  * several names. A matrix that is read twice is tied on purpose, except by layers of an untrained model, and so is a vector of a
- * module that is called twice.
+ * module that is called twice. A weight with an adapter
+ * stays one, and so does the adapter: it acts on all layers that read the weight, and is folded into it once.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
   const readings = new Readings(graph);
+  const whole = adapted(graph);
   return graph.initializers.flatMap((value) => {
-    const shared = isFloat(value.type) ? judgeShared(value, readings, options) : undefined;
+    const isAsked = isFloat(value.type) && !whole.has(value.name);
+    const shared = isAsked ? judgeShared(value, readings, options) : undefined;
     return shared ? [{ value, ...shared }] : [];
   });
 }

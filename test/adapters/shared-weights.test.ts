@@ -4,6 +4,7 @@ import { graphToProto } from "../../src/graph/proto.ts";
 import {
   adapterOf,
   addAdapters,
+  arrayDataset,
   decodeModel,
   decodeOnnxAdapter,
   encodeModel,
@@ -12,8 +13,10 @@ import {
   type LoraOptions,
   loadAdapter,
   Model,
+  meanSquaredError,
   mergeAdapters,
   Tensor,
+  Trainer,
   unmerge,
 } from "../../src/index.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
@@ -122,5 +125,29 @@ test("calls of one module have one adapter, or none", async () => {
   const adapted = await addAdapters(model, { include: /^h$/, onMessage: (text) => said.push(text) });
   expect(markedNames(adapted)).toEqual(["h", "k"]);
   expect(said[0]).toBe('"k" reads the weight of "h" as that does, so that an adapter acts on both');
+  // Training keeps it one, though its B begins with zeros: folded into the weight, it acts on both.
+  const options = {
+    batch: 3,
+    lora: { rank: 2, include: /^h$/ },
+    penalties: [],
+    objective: meanSquaredError(),
+  };
+  const trainer = await Trainer.create(model, { ...options, learningRate: 0.3 });
+  expect(trainer.step.ports.parameters.map(({ name }) => name)).toEqual([
+    "fc.weight.lora_A",
+    "fc.weight.lora_B",
+  ]);
+  const samples = arrayDataset(Float32Array.from(x.numbers()), new Float32Array(6), [4]);
+  for await (const _ of trainer.fit(samples, { epochs: 3 }));
+  const answer = async (one: Model) => (await runModel(encodeModel(one), { x })).y as Tensor;
+  const written = (await answer(trainer.export())).numbers();
+  expect(Math.max(...written)).not.toBeCloseTo(Math.max(...(await answer(model)).numbers()), 1);
+  // The labels are 0.
+  const loss = written.reduce((sum, number) => sum + number ** 2, 0) / written.length;
+  expect((await trainer.evaluate(samples)).loss).toBeCloseTo(loss, 6);
+  await trainer.release();
+  await expect(Trainer.create(model, { ...options, untie: /^fc/ })).rejects.toThrow(
+    /--untie: "fc.weight" stays one parameter, because an adapter acts on all layers that read a weight/,
+  );
   await expect(addAdapters(model, { exclude: /^h$/ })).rejects.toThrow(/acts on both: exclude both, or none/);
 });
