@@ -84,6 +84,13 @@ describe("flags", () => {
     expect(await said("--keep-penalty")).toMatch(/--keep-penalty\) has no effect: no penalty was injected/);
   });
 
+  it("of a step, whose loop feeds the penalty's weight, are told", async () => {
+    const step = (...flags: string[]) =>
+      cli("step", at("m.onnx"), "--batch", "8", "--force", "-o", at("s.onnx"), ...flags);
+    expect((await step("--weight", "3")).stderr).toMatch(/your loop feeds penalty_weight, .* weight: 3$/m);
+    expect((await step("--penalty", "none")).stderr).not.toContain("penalty_weight");
+  });
+
   it.each(refusedCalls)("%j is refused", async (argv, says) => {
     const before = snapshot(folder.path);
     const files = ["m.onnx", "m.sorth.onnx", "d.npz", "checkpoint"];

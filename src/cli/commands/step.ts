@@ -7,6 +7,7 @@ import {
   initialState,
   type Model,
   readModel,
+  type Step,
   stepLoop,
   writeModel,
 } from "../../index.ts";
@@ -71,10 +72,12 @@ export function define(command: Command, streams: CommandStreams): void {
     const files: [string, Model][] = [];
     if (flags.split) {
       const step = await buildSplitStep(model, own);
+      tellWeight(step, terminal);
       files.push([splitFiles[0], step.gradients], [splitFiles[1], step.update]);
       files.push([initialFile, initialState({ ...step, model: step.update })]);
     } else {
       const step = await buildStep(model, own);
+      tellWeight(step, terminal);
       const written = flags.loop ? stepLoop(step) : step;
       files.push([output, written.model], [initialFile, initialState(step)]);
     }
@@ -83,4 +86,23 @@ export function define(command: Command, streams: CommandStreams): void {
       await terminal.wrote(path, file);
     }
   });
+}
+
+/** The weight of the penalties is an input, of which the graph holds no number. */
+function tellWeight(
+  {
+    ports,
+    penaltyWeight,
+    penaltySchedules,
+  }: Pick<Step, "penaltyWeight" | "penaltySchedules"> & {
+    readonly ports: Pick<Step["ports"], "scalars">;
+  },
+  terminal: Terminal,
+): void {
+  const { penaltyWeight: input } = ports.scalars;
+  if (input === undefined) return;
+  const scheduled = [...penaltySchedules.keys()].map(
+    (name) => `; the schedule of ${name} is your loop's too`,
+  );
+  terminal.note(`your loop feeds ${input}, the penalty's weight: ${penaltyWeight}${scheduled.join("")}`);
 }
