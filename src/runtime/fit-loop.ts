@@ -233,11 +233,11 @@ export class FitLoop {
     const { position, validation, checkpoint, evaluate, decide, save, remove } = this.#run;
     await this.#checkState();
     const figures = validation && (await evaluate(validation));
-    if (figures) position.validated = figures;
     const means = this.#means();
     const { epoch, step, loss } = means;
     const finished = { epoch, step, loss, ...(figures && { validation: figures }) };
     position.history = withEpoch(position.history ?? [], finished);
+    if (figures) position.validated = figures;
     const isLowest = figures !== undefined && figures.loss < (position.bestLoss ?? Number.POSITIVE_INFINITY);
     if (isLowest) position.bestLoss = figures.loss;
     const { isBest, isKept, fallen, isOver } = decide?.(position.history) ?? { isBest: isLowest };

@@ -71,6 +71,7 @@ describe("find-lr", () => {
     [["--min", "0"], /--min .* Give a number above 0/],
     [["--min", "1", "--max", "0.1"], /max, the last learning rate, must be above min \(1\), not 0.1/],
     [["--ema", "0.9"], /changes no loss of a training step: leave --ema and --swa out/],
+    [["--running-variance", "torch"], /changes no loss of a training step: leave --running-variance out/],
     [["--steps", "1"], /the number of steps must be a whole number of 2 or more, not 1/],
     [["--html", "m.onnx"], /m.onnx" already exists; give another name with --html/],
   ])("%j is refused", async (flags, says) => {

@@ -115,6 +115,8 @@ describe("train --resume", () => {
     expect(ends[0]?.at(-1)).toMatchObject({ metrics: { f1: expect.any(Number), samples: 8 } });
     const files = (name: string) => readdirSync(at(`${name}.run`)).sort();
     expect(files("part")).toEqual(files("whole"));
+    const last = (name: string) => readFileSync(at(`${name}.run/last.safetensors`));
+    expect(last("part").equals(last("whole"))).toBe(true);
 
     const again = await cli("train", "--resume", at("part.run"), "--force");
     expect(again).toMatchObject({ code: 2, stdout: "" });

@@ -50,6 +50,11 @@ export function define(command: Command, streams: CommandStreams): void {
         "an average of the weights changes no loss of a training step: leave --ema and --swa out of find-lr",
       );
     }
+    if (flags.runningVariance !== undefined) {
+      throw new UsageError(
+        "the running variance changes no loss of a training step: leave --running-variance out of find-lr",
+      );
+    }
     checkFallback(flags.allowFallback, flags.backend);
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write, "--html");
     const model = await readModel(path);
