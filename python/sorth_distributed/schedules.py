@@ -187,7 +187,7 @@ def _plateau(options: Options) -> Schedule:
             if epoch["step"] >= step:
                 continue
             value = figure_of(epoch, figure)
-            aim = best if math.isinf(best) else best * (1 + sign * threshold) if relative else best + sign * threshold
+            aim = best * (1 + sign * threshold) if relative else best + sign * threshold
             if sign * value > sign * aim:
                 best, bad = value, 0
             else:

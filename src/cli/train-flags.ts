@@ -160,7 +160,7 @@ export function addStepFlags(command: Command, { recovers = false } = {}): void 
 
 /**
  * The library's options for these flags.
- * @param injected - whether the model has an injected penalty; then none is added unless the flags request one
+ * @param injected - whether the model has an injected penalty; then none is added
  */
 export function trainerOptions(
   flags: TrainingFlags,
@@ -168,9 +168,8 @@ export function trainerOptions(
 ): TrainerOptions {
   const { lr, schedule, penaltySchedule, runningVariance, seed, threads } = flags;
   const { precision, apply: applyPenalties, share: penaltyShare } = flags;
-  const ownPenalty = model.injected && flags.penalty === undefined;
-  if (ownPenalty) checkBesideOwnPenalty(flags, ["weight"]);
-  const penalties = ownPenalty ? undefined : penaltiesOf(flags);
+  if (model.injected) checkBesideOwnPenalty(flags, ["weight"]);
+  const penalties = model.injected ? undefined : penaltiesOf(flags);
   if (penaltySchedule !== undefined && penalties?.length === 0) {
     throw new UsageError("--penalty-schedule needs a penalty, but this run has none; leave the flag out");
   }

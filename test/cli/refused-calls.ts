@@ -134,6 +134,14 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
     ["step", "m.sorth.onnx", "--batch", "8", "--reduction", "sum"],
     /injected penalty .* leave out --reduction/,
   ],
+  // Its penalty would act all the same.
+  ...[["train", "--data", "d.npz"], ["step"], ["artifacts"], ["bench"]].map(
+    ([command = "", ...data]) =>
+      [
+        [command, "m.sorth.onnx", ...data, "--batch", "8", "--penalty", "none"],
+        /injected penalty .* leave out --penalty, or strip the model first/,
+      ] as const,
+  ),
   [["artifacts", "m.sorth.onnx", "--batch", "8", "--weight", "2"], /injected penalty .* leave out --weight/],
   [
     ["artifacts", "m.onnx", "--batch", "8", "--optimizer", "sgd", "--weight-decay", "0.1"],

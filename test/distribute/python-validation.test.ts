@@ -39,7 +39,14 @@ describe("workers that validate", () => {
   const tops = "accuracy,top2,precision,recall,f1,auc,confusion";
   it.each([
     { name: "classes", flags: ["--metrics", tops, "--monitor", "f1", "--early-stop", "2", "--keep", "2"] },
-    { name: "yes", flags: ["--objective", "bce:positive-weight=2", "--metrics", "accuracy,f1,auc"] },
+    {
+      name: "yes",
+      flags: [
+        ...["--objective", "bce:positive-weight=2", "--metrics", "accuracy,f1,auc"],
+        // As torch's, a threshold of 1 or more takes no loss for better, not even the first.
+        ...["--schedule", "plateau:patience=0,threshold=2"],
+      ],
+    },
     {
       name: "numbers",
       flags: [

@@ -76,7 +76,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const model = await readModel(path);
     const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
     const objective = flags.objective ?? (flags.loss === undefined ? ["cross-entropy"] : undefined);
-    const injected = block !== undefined && flags.penalty === undefined;
+    const injected = block !== undefined;
     if (injected) checkBesideOwnPenalty(flags);
     const artifacts = await buildArtifacts(model, {
       ...(freeBatch && { batch: defaultBatch }),

@@ -55,7 +55,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const model = await readModel(path);
     await checkIsNoData(output, model);
     const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
-    if (block !== undefined && flags.penalty === undefined) checkBesideOwnPenalty(flags);
+    if (block !== undefined) checkBesideOwnPenalty(flags);
     const {
       optimizer,
       learningRate: _,
