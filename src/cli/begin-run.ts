@@ -109,7 +109,9 @@ export async function newTrainer({
   const trainable = await partOf(model, flags, hasNewHead, onMessage);
   const lone =
     lora?.rank === 1 ? "an adapter of rank 1 has" : lora?.ia3 ? "the factors of IA³ have" : undefined;
-  const unpaired = lone !== undefined && !lora?.trainHead && flags.penalty === undefined;
+  const asks = flags.penalty?.some((text) => text !== "none");
+  const unpaired =
+    lone !== undefined && !lora?.trainHead && (flags.penalty === undefined || (lora?.ia3 && asks));
   if (unpaired) onMessage(unpairedText(`${lone} no two directions to compare`, flags));
   const trainer = await Trainer.create(model, {
     ...options,

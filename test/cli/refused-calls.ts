@@ -235,8 +235,8 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
   ],
   [train("--augment", "flip,zoom"), /"zoom" is none of flip, crop/],
   [
-    train("--lora", "ia3=true", "--weight", "1", "--gamma", "3"),
-    /no penalty, because the factors of IA³ have no two directions .* leave out --weight, --gamma/,
+    train("--lora", "ia3=true", "--penalty", "so", "--weight", "1"),
+    /no penalty, because the factors of IA³ have no two directions .* leave out --penalty, --weight/,
   ],
   [train("--lora", "rank=2,ia3=maybe"), /--lora .* Give ia3=true or ia3=false/],
   [train("--adapter", "a.safetensors"), /--adapter belongs to --lora/],
