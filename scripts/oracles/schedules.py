@@ -1,4 +1,4 @@
-"""Writes test/fixtures/schedules.json: learning rates over whole runs by PyTorch's schedulers and Hugging Face's linear one.
+"""Writes test/fixtures/schedules.json: learning rates over whole runs by PyTorch's schedulers and those of Hugging Face's `TrainingArguments`.
 
 Run: npm run python -- scripts/oracles/schedules.py
 """
@@ -99,6 +99,10 @@ def cycled(name: str) -> list[float]:
     return found
 
 
+def hugging_face(kind: str, warmup: int = WARMUP, **options: Any) -> Make:
+    return lambda own: transformers.get_scheduler(kind, own, warmup, STEPS, scheduler_specific_kwargs=options)
+
+
 def main() -> None:
     rest = STEPS - WARMUP
     by_step: dict[str, Make] = {
@@ -122,6 +126,19 @@ def main() -> None:
         "step:every=7,factor=0.5,warmup=8": behind_warmup(lambda own: schedulers.StepLR(own, step_size=7, gamma=0.5)),
         "milestones:at=12/30/31,factor=0.3": lambda own: schedulers.MultiStepLR(own, milestones=[12, 30, 31], gamma=0.3),
         "milestones:at=12/30,warmup=8": behind_warmup(lambda own: schedulers.MultiStepLR(own, milestones=[12, 30])),
+        "linear:warmup=8,warmup-start=0": hugging_face("linear"),
+        "cosine:warmup=8,warmup-start=0": hugging_face("cosine"),
+        "cosine-restarts:period=26,warmup=8,warmup-start=0": hugging_face("cosine_with_restarts", num_cycles=2),
+        "cosine:warmup=8,warmup-start=0,floor=0.1": hugging_face("cosine_with_min_lr", min_lr_rate=0.1),
+        "polynomial:floor=1e-7,warmup=8,warmup-start=0": hugging_face("polynomial"),
+        "constant:warmup=8,warmup-start=0": hugging_face("constant_with_warmup"),
+        "constant:warmup=8,warmup-start=0.25": lambda own: schedulers.LinearLR(own, start_factor=0.25, total_iters=WARMUP),
+        "inverse-sqrt:warmup=8,warmup-start=0": hugging_face("inverse_sqrt"),
+        "inverse-sqrt:warmup=8,warmup-start=0,timescale=20": hugging_face("inverse_sqrt", timescale=20),
+        "inverse-sqrt": hugging_face("inverse_sqrt", warmup=0),
+        "stable-decay:decay=15,warmup=8,warmup-start=0": hugging_face("warmup_stable_decay", num_decay_steps=15, decay_type="linear"),
+        "stable-decay:decay=25%,curve=cosine,floor=0.1": hugging_face("warmup_stable_decay", warmup=0, num_decay_steps=15, min_lr_ratio=0.1),
+        "stable-decay:decay=15,curve=1-sqrt,floor=0.1": hugging_face("warmup_stable_decay", warmup=0, num_decay_steps=15, decay_type="1-sqrt", min_lr_ratio=0.1),
     }  # fmt: skip
     by_epoch: dict[str, Make] = {
         "exponential:factor=0.8": lambda own: schedulers.ExponentialLR(own, gamma=0.8),

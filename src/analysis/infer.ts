@@ -12,7 +12,7 @@ import {
 } from "./dimensions.ts";
 import type { Probe } from "./probe.ts";
 import { constantOf, isDescribed, probeOutputs } from "./probe-model.ts";
-import { canRun, runNode, type TypeAndShape } from "./run-node.ts";
+import type { TypeAndShape } from "./run-node.ts";
 
 /** The sizes with which a graph's shapes were inferred. */
 export interface InferredShapes {
@@ -102,7 +102,8 @@ async function markFreeAxes(
 
 /**
  * Type and shape of every value that a node computes. If ONNX Runtime computes a shape only in the kernel (a Scaler in front
- * of a network), the operator is run and its outputs become inputs of the probe copy.
+ * of a network), the operator is run and its outputs become inputs of the probe copy. ONNX Runtime folds no CastLike, so that a
+ * Range behind one has no length: once its type is known, Cast stands for it.
  */
 async function ask(
   graph: Graph,
@@ -111,22 +112,32 @@ async function ask(
 ): Promise<Map<Value, TypeAndShape>> {
   const given = new Map<Value, TypeAndShape>();
   const tried = new Set<Node>();
+  let casts: Map<Value, DataTypeName> | undefined;
   for (;;) {
-    const answers = await askOnce(graph, probe, inputs, given);
+    const answers = await askOnce(graph, probe, inputs, given, casts);
+    if (!casts) {
+      casts = new Map();
+      for (const { op, outputs } of graph.nodes) {
+        const type = op === "CastLike" && answers.get(outputs[0] as Value)?.type;
+        if (type) casts.set(outputs[0] as Value, type);
+      }
+      if (casts.size > 0) continue;
+    }
     const known = (value: Value): TypeAndShape =>
       answers.get(value) ?? {
         type: value.type,
         shape: value.initializer?.dims ?? inputs.get(value),
       };
     const isKnown = (value: Value | null) => !value || known(value).shape !== undefined;
-    const next = graph.nodes.filter(
-      (node) =>
-        !tried.has(node) && canRun(graph, node) && !node.outputs.every(isKnown) && node.inputs.every(isKnown),
-    );
+    const isOwn = ({ domain, outputs, inputs }: Node) =>
+      domain !== "" && !outputs.every(isKnown) && inputs.every(isKnown);
+    const next = graph.nodes.filter((node) => !tried.has(node) && isOwn(node));
+    if (next.length === 0) return answers;
+    const { canRun, runNode } = await import("./run-node.ts");
     let learned = false;
     for (const node of next) {
       tried.add(node);
-      const results = await runNode(graph, node, known, probe);
+      const results = canRun(graph, node) ? await runNode(graph, node, known, probe) : undefined;
       for (const [value, result] of results ?? []) given.set(value, result);
       learned ||= results !== undefined;
     }
@@ -134,12 +145,17 @@ async function ask(
   }
 }
 
-/** The types and shapes that ONNX Runtime infers. @param given - outputs of operators that it does not infer */
+/**
+ * The types and shapes that ONNX Runtime infers.
+ * @param given - outputs of operators that it does not infer
+ * @param casts - types of results of CastLike
+ */
 async function askOnce(
   graph: Graph,
   probe: Probe,
   inputs: ReadonlyMap<Value, readonly number[]>,
   given: ReadonlyMap<Value, TypeAndShape>,
+  casts: ReadonlyMap<Value, DataTypeName> | undefined,
 ): Promise<Map<Value, TypeAndShape>> {
   const result = new Map<Value, TypeAndShape>();
   const hidden = undescribedValues(graph);
@@ -153,7 +169,7 @@ async function askOnce(
   }
   if (asked.length === 0 && hidden.size === 0) return result;
   const castsOf = new Map([...hidden.keys()].map((value) => [value, graph.freshName(`${value.name}.float`)]));
-  const described = await probeOutputs(graph, probe, inputs, { values: asked, castsOf }, given);
+  const described = await probeOutputs(graph, probe, inputs, { values: asked, castsOf, casts }, given);
   const byName = new Map(described.map((output) => [output.name, output]));
   const known = (name: string) => staticShape(byName.get(name)?.shape);
   for (const value of asked)
@@ -164,7 +180,7 @@ async function askOnce(
   const doubtful = [...asked, ...castsOf.keys()].filter((value) => result.get(value)?.shape?.length === 0);
   if (doubtful.length === 0) return result;
   const shapesOf = new Map(doubtful.map((value) => [value, graph.freshName(`${value.name}.shape`)]));
-  const ranks = await probeOutputs(graph, probe, inputs, { values: [], shapesOf }, given);
+  const ranks = await probeOutputs(graph, probe, inputs, { values: [], shapesOf, casts }, given);
   const rankOf = new Map(ranks.map((output) => [output.name, output.shape?.[0]]));
   for (const [value, name] of shapesOf) {
     if (rankOf.get(name) !== 0) result.set(value, { type: result.get(value)?.type, shape: undefined });

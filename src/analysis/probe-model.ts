@@ -65,6 +65,8 @@ export interface ProbeOutputs {
   readonly shapesOf?: ReadonlyMap<Value, string>;
   /** Values of a type that no binding describes; their conversion to float is declared. Output name by value. */
   readonly castsOf?: ReadonlyMap<Value, string>;
+  /** Types of results of CastLike, which become those of Cast. */
+  readonly casts?: ReadonlyMap<Value, DataTypeName> | undefined;
 }
 
 /**
@@ -116,7 +118,9 @@ export function probeModel(
       }
       continue;
     }
+    const type = output && outputs.casts?.get(output);
     if (constant && output && isLarge(constant)) feed(output.name, constant.type, constant.dims);
+    else if (type) node.push(castNode(original.inputs[0]?.name ?? "", output.name, type));
     else node.push(...standIns(graph, original).map((proto) => (branch ? withBranch(proto, branch) : proto)));
   }
   for (const [value, name] of outputs.shapesOf ?? []) {

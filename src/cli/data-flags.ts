@@ -75,7 +75,7 @@ export function addDataFlags(command: Command): string[] {
     )
     .option(
       "--length <tokens>",
-      "texts: tokens of one sample (default: as many as the model fixes, or as the longest row of a table has)",
+      "texts and lists of tokens: tokens of one sample (default: as many as the model fixes, or as the longest row of a table has)",
       positiveInteger,
     )
     .option(

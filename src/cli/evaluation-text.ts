@@ -79,7 +79,7 @@ function figures({ classes, labels, numbers }: TermFigures, options: TextOptions
     const rows = labels.labels
       .slice(0, mostClasses)
       .map((one) => [
-        ...[String(one.index), percent(one.precision), percent(one.recall), percent(one.f1)],
+        ...[nameIn(options, one.index), percent(one.precision), percent(one.recall), percent(one.f1)],
         ...[auc(one.auc), String(one.samples)],
       ]);
     const mean = [

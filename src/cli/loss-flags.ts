@@ -55,7 +55,7 @@ export function addObjectiveFlags(command: Command, meaning: string): void {
     )
     .option(
       "--ignore-index <label>",
-      "cross-entropy: skip positions with this label, such as -100 or 255, which is not a class",
+      "cross-entropy: skip positions with this label, such as 255, which is not a class (train: -100 by itself)",
       integer,
     )
     .addOption(

@@ -110,8 +110,14 @@ function fitted(objective: Objective, dataset: Dataset): FittedObjective {
   if (objective.name !== "cross-entropy" || options?.labels !== "classes" || !labels) return { objective };
   const own = options as CrossEntropyOptions;
   if (y.type === "integer") {
-    const labelPlaces = y.shape.length > 0 && own.labelPlaces === 0 ? elementCount(y.shape) : 0;
-    return { objective: labelPlaces > 1 ? crossEntropy({ ...own, labelPlaces }) : objective };
+    const places = y.shape.length > 0 && own.labelPlaces === 0 ? elementCount(y.shape) : 0;
+    const fit = places > 1 ? { ...own, labelPlaces: places } : own;
+    // PyTorch's default, which Hugging Face's libraries give to places that do not count.
+    if (own.ignoreIndex === "none" && labels.range().least === -100) {
+      const remark = `${name}: places with the label -100 do not count`;
+      return { objective: crossEntropy({ ...fit, ignoreIndex: -100 }), remark };
+    }
+    return { objective: fit === own ? objective : crossEntropy(fit) };
   }
   if (y.shape.length === 0 || own.ignoreIndex !== "none" || !holdsShares(labels, size)) return { objective };
   const remark = `${name}: ${labels.name} holds rows that sum to 1: the cross-entropy reads them as class probabilities`;

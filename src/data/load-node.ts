@@ -85,10 +85,14 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
 /** Names of the parts of a dataset, as files of a folder have them. */
 const partNames = { train: ["train"], validation: ["validation", "valid", "val", "dev"], test: ["test"] };
 
+/** What `datasets` of Hugging Face's Hub adds to the name of a part: `train-00000-of-00001.parquet`. */
+const shard = /-\d{5}-of-\d{5}(-[\da-f]+)?$/;
+
 /** The files of the parts of a dataset: `train.csv`, `validation.csv`, `test.jsonl`; undefined without one to train on. */
 function partsOf(files: readonly string[], isPart: (file: string) => boolean) {
+  const nameOf = (file: string) => basename(file, extname(file)).toLowerCase().replace(shard, "");
   const found = (names: readonly string[]) =>
-    files.filter((file) => isPart(file) && names.includes(basename(file, extname(file)).toLowerCase()));
+    files.filter((file) => isPart(file) && names.includes(nameOf(file)));
   const parts = Object.entries(partNames).map(([part, names]) => [part, found(names)] as const);
   const several = parts.find(([, own]) => own.length > 1);
   const [[, [train]], [, [validation]], [, [test]]] = parts as [
@@ -128,11 +132,26 @@ async function loadParts(
 async function loadFolder(folder: string, options: DataOptions): Promise<SplitData> {
   const { isTable } = await import("./tables/open-node.ts");
   const isPart = (file: string) => isTable(file) || extname(file).toLowerCase() === ".txt";
-  const { train, several, ...others } = partsOf(await readdir(folder), isPart);
+  const listed = await readdir(folder, { withFileTypes: true });
+  const own = listed.map(({ name }) => name);
+  // Datasets of Hugging Face's Hub keep their parts in a folder data.
+  const inData = listed.some((entry) => entry.isDirectory() && entry.name === "data")
+    ? (await readdir(join(folder, "data"))).map((file) => join("data", file))
+    : [];
+  const { train, several, ...others } = partsOf([...own, ...inData], isPart);
   if (several) {
-    throw new UsageError(`${folder}: ${several[1].join(" and ")} are both the part ${several[0]}: leave one`);
+    const [part, found] = several;
+    const advice = found.some((file) => shard.test(basename(file, extname(file))))
+      ? `make one file of them (datasets: dataset.to_parquet("${part}.parquet"))`
+      : "leave one";
+    throw new UsageError(`${folder}: ${found.join(" and ")} are both the part ${part}: ${advice}`);
   }
   if (train !== undefined) return loadParts(folder, options, { train, ...others });
+  if (own.includes("dataset_dict.json") || own.includes("dataset_info.json")) {
+    throw new UsageError(
+      `${folder}: datasets' save_to_disk wrote this folder, in Arrow files that are not read here: write Parquet, dataset.to_parquet("train.parquet"), or one file for each part in a folder`,
+    );
+  }
   refuseTableOptions(folder, options);
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
   const files = (await readdir(folder)).filter(isArrayFile).sort();

@@ -94,10 +94,9 @@ function missingText(dataset: Dataset, missing: readonly string[], labels: reado
     : [{ ...dataset.x, name: "x" }, ...(dataset.y.type === "none" ? [] : [{ ...dataset.y, name: "y" }])];
   const arrays = held.map(({ name, shape }) => `${name} ${shapeText(shape)}`).join(", ");
   const which = missing.map((name) => `"${name}"`).join(", ");
-  const kind = labels.includes(first) ? "labels" : "data";
+  const [kind, advice] = labels.includes(first)
+    ? ["labels", "--label names their column; an array is called labels"]
+    : ["data", "save arrays under the names of their inputs"];
   const several = missing.length > 1 ? "inputs" : "input";
-  const example = missing
-    .map((name) => `${/^[a-z_]\w*$/i.test(name) ? name : `**{"${name}": …}`}=…`)
-    .join(", ");
-  return `${dataset.name}: no array belongs to the ${several} ${which} of the model (${kind}); samples hold ${arrays}: save each array under the name of its input, np.savez(file, ${example})`;
+  return `${dataset.name}: no array belongs to the ${several} ${which} of the model (${kind}); samples hold ${arrays}: ${advice}`;
 }

@@ -1,18 +1,16 @@
 import { count, share } from "../numbers.ts";
 import { halfCosine } from "./cosine.ts";
-import { afterWarmup, type Duration, durationOf } from "./duration.ts";
+import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
 import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link cosineRestarts}. */
-export interface CosineRestartsOptions {
+export interface CosineRestartsOptions extends WarmupOptions {
   /** The length of the first fall; torch's `T_0`. */
   readonly period: Duration;
   /** How many times as long as the one before it each further fall is; torch's `T_mult`. Default 1. */
   readonly growth?: number;
   /** The factor that each fall leads to, 0 (default) to 1. */
   readonly floor?: number;
-  /** A linear rise at the beginning; default 0 steps. */
-  readonly warmup?: Duration;
 }
 
 /**
@@ -23,17 +21,12 @@ export interface CosineRestartsOptions {
  * @example
  * cosineRestarts({ period: "1ep", growth: 2 })(101, 700, { stepsPerEpoch: 100 }); // 1: the second fall, of two epochs
  */
-export function cosineRestarts({
-  period,
-  growth = 1,
-  floor = 0,
-  warmup = 0,
-}: CosineRestartsOptions): Schedule {
+export function cosineRestarts({ period, growth = 1, floor = 0, ...rise }: CosineRestartsOptions): Schedule {
   const name = "cosine-restarts";
   const first = durationOf(name, "period", period, 1);
   checkOption(name, "growth", growth, count);
   checkOption(name, "floor", floor, share);
-  return afterWarmup(name, warmup, (step, totalSteps, run) => {
+  return afterWarmup(name, rise, (step, totalSteps, run) => {
     let length = first(totalSteps, run);
     let done = step - 1;
     if (growth === 1) done %= length;
@@ -50,6 +43,6 @@ export const cosineRestartsEntry: ScheduleEntry = {
   name: "cosine-restarts",
   summary:
     "falls along half a cosine to `floor`, and again from 1 after each `period`, which grows by `growth`",
-  options: { period: undefined, growth: 1, floor: 0, warmup: 0 },
+  options: { period: undefined, growth: 1, floor: 0, ...noWarmup },
   make: cosineRestarts,
 };

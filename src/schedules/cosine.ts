@@ -1,11 +1,9 @@
 import { share } from "../numbers.ts";
-import { afterWarmup, type Duration } from "./duration.ts";
+import { afterWarmup, noWarmup, type WarmupOptions } from "./duration.ts";
 import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link cosine}. */
-export interface CosineOptions {
-  /** A linear rise before the cosine; default 0 steps. */
-  readonly warmup?: Duration;
+export interface CosineOptions extends WarmupOptions {
   /** The factor that it falls to, 0 (default) to 1. */
   readonly floor?: number;
 }
@@ -18,9 +16,9 @@ export interface CosineOptions {
  * @example
  * cosine({ warmup: 100, floor: 0.1 })(1, 1000); // 0.01
  */
-export function cosine({ warmup = 0, floor = 0 }: CosineOptions = {}): Schedule {
+export function cosine({ floor = 0, ...rise }: CosineOptions = {}): Schedule {
   checkOption("cosine", "floor", floor, share);
-  return afterWarmup("cosine", warmup, (step, totalSteps) =>
+  return afterWarmup("cosine", rise, (step, totalSteps) =>
     halfCosine(Math.min(1, (step - 1) / Math.max(1, totalSteps)), floor),
   );
 }
@@ -33,6 +31,6 @@ export const halfCosine = (done: number, floor: number): number =>
 export const cosineEntry: ScheduleEntry = {
   name: "cosine",
   summary: "falls along half a cosine to `floor`",
-  options: { warmup: 0, floor: 0 },
+  options: { ...noWarmup, floor: 0 },
   make: cosine,
 };

@@ -1,17 +1,15 @@
 import { positive } from "../numbers.ts";
-import { afterWarmup, type Duration, durationOf } from "./duration.ts";
+import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
 import { checkChoice, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link exponential}. */
-export interface ExponentialOptions {
+export interface ExponentialOptions extends WarmupOptions {
   /** What the factor is multiplied by; torch's `gamma`. */
   readonly factor: number;
   /** After how long; default `1ep`, an epoch. With 1 it falls from step to step. */
   readonly every?: Duration;
   /** In `stairs` (default), once in `every`, or `smooth`, by equal shares at each step. */
   readonly curve?: "stairs" | "smooth";
-  /** A linear rise at the beginning; default 0 steps. */
-  readonly warmup?: Duration;
 }
 
 /**
@@ -26,13 +24,13 @@ export function exponential({
   factor,
   every = "1ep",
   curve = "stairs",
-  warmup = 0,
+  ...rise
 }: ExponentialOptions): Schedule {
   const name = "exponential";
   const stepsOf = durationOf(name, "every", every, 1);
   checkOption(name, "factor", factor, positive);
   checkChoice(name, "curve", curve, ["stairs", "smooth"]);
-  return afterWarmup(name, warmup, (step, totalSteps, run) => {
+  return afterWarmup(name, rise, (step, totalSteps, run) => {
     const times = (step - 1) / stepsOf(totalSteps, run);
     return factor ** (curve === "smooth" ? times : Math.floor(times));
   });
@@ -42,6 +40,6 @@ export function exponential({
 export const exponentialEntry: ScheduleEntry = {
   name: "exponential",
   summary: "is multiplied by `factor` after every epoch, or `every`; `curve` is stairs or smooth",
-  options: { factor: undefined, every: "1ep", curve: "stairs", warmup: 0 },
+  options: { factor: undefined, every: "1ep", curve: "stairs", ...noWarmup },
   make: exponential,
 };

@@ -1,6 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { countFromZero, notNegative, properShare, share } from "../numbers.ts";
-import { type Duration, durationOf } from "./duration.ts";
+import { afterWarmup, noWarmup, type WarmupOptions } from "./duration.ts";
 import {
   checkChoice,
   checkOption,
@@ -11,7 +11,7 @@ import {
 } from "./schedule.ts";
 
 /** Options of {@link plateau}, with torch's defaults. */
-export interface PlateauOptions {
+export interface PlateauOptions extends WarmupOptions {
   /** The figure that is followed, as `monitor` of a fit names it; default `loss`. */
   readonly monitor?: string;
   /**
@@ -31,8 +31,6 @@ export interface PlateauOptions {
   readonly cooldown?: number;
   /** The factor that it does not fall below, 0 (default) to 1. */
   readonly floor?: number;
-  /** A linear rise at the beginning, a factor of its own; default 0 steps. */
-  readonly warmup?: Duration;
 }
 
 /**
@@ -46,7 +44,7 @@ export interface PlateauOptions {
  */
 export function plateau(options: PlateauOptions = {}): Schedule {
   const { factor = 0.1, patience = 10, threshold = 1e-4, thresholdMode = "rel" } = options;
-  const { cooldown = 0, floor = 0, warmup = 0 } = options;
+  const { cooldown = 0, floor = 0 } = options;
   const { monitor = "loss", mode = "auto" } = options;
   const name = "plateau";
   const figure = figureAsked(String(monitor));
@@ -57,7 +55,8 @@ export function plateau(options: PlateauOptions = {}): Schedule {
   checkChoice(name, "threshold-mode", thresholdMode, ["rel", "abs"]);
   checkOption(name, "cooldown", cooldown, countFromZero);
   checkOption(name, "floor", floor, share);
-  const rise = durationOf(name, "warmup", warmup, 0);
+  // A factor of its own.
+  const rise = afterWarmup(name, options, () => 1);
   const isBetter = (value: number, best: number, sign: 1 | -1) => {
     const least = thresholdMode === "rel" ? best * (1 + sign * threshold) : best + sign * threshold;
     return sign === 1 ? value > least : value < least;
@@ -84,7 +83,7 @@ export function plateau(options: PlateauOptions = {}): Schedule {
       if (cooling > 0) [cooling, bad] = [cooling - 1, 0];
       if (bad > patience) [reached, cooling, bad] = [Math.max(reached * factor, floor), cooldown, 0];
     }
-    return reached * Math.min(1, step / Math.max(1, rise(totalSteps, run)));
+    return reached * rise(step, totalSteps, run);
   };
 }
 
@@ -96,7 +95,7 @@ export const plateauEntry: ScheduleEntry = {
   options: {
     ...{ monitor: "loss", mode: "auto" },
     ...{ factor: 0.1, patience: 10, threshold: 1e-4, thresholdMode: "rel" },
-    ...{ cooldown: 0, floor: 0, warmup: 0 },
+    ...{ cooldown: 0, floor: 0, ...noWarmup },
   },
   make: plateau,
 };

@@ -1,17 +1,15 @@
 import { positive, share } from "../numbers.ts";
-import { afterWarmup, type Duration, durationOf } from "./duration.ts";
+import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
 import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link polynomial}. */
-export interface PolynomialOptions {
+export interface PolynomialOptions extends WarmupOptions {
   /** The exponent; default 1, a straight line. */
   readonly power?: number;
   /** The factor that it falls to, 0 (default) to 1. */
   readonly floor?: number;
   /** How long it falls; torch's `total_iters`. Default: to the end of the run. */
   readonly steps?: Duration;
-  /** A linear rise at the beginning; default 0 steps. */
-  readonly warmup?: Duration;
 }
 
 /**
@@ -26,7 +24,7 @@ export function polynomial({
   power = 1,
   floor = 0,
   steps = "100%",
-  warmup = 0,
+  ...rise
 }: PolynomialOptions = {}): Schedule {
   const name = "polynomial";
   const stepsOf = durationOf(name, "steps", steps, 1);
@@ -34,7 +32,7 @@ export function polynomial({
   checkOption(name, "floor", floor, share);
   return afterWarmup(
     name,
-    warmup,
+    rise,
     (step, totalSteps, run) =>
       floor + (1 - floor) * Math.max(0, 1 - (step - 1) / stepsOf(totalSteps, run)) ** power,
   );
@@ -44,6 +42,6 @@ export function polynomial({
 export const polynomialEntry: ScheduleEntry = {
   name: "polynomial",
   summary: "falls to `floor` in `steps` as the power `power` of what is left",
-  options: { power: 1, floor: 0, steps: "100%", warmup: 0 },
+  options: { power: 1, floor: 0, steps: "100%", ...noWarmup },
   make: polynomial,
 };

@@ -17,8 +17,9 @@
 export { type ConstantOptions, constant } from "./constant.ts";
 export { type CosineOptions, cosine } from "./cosine.ts";
 export { type CosineRestartsOptions, cosineRestarts } from "./cosine-restarts.ts";
-export type { Duration } from "./duration.ts";
+export type { Duration, WarmupOptions } from "./duration.ts";
 export { type ExponentialOptions, exponential } from "./exponential.ts";
+export { type InverseSqrtOptions, inverseSqrt } from "./inverse-sqrt.ts";
 export { type LinearOptions, linear } from "./linear.ts";
 export { type MilestonesOptions, milestones } from "./milestones.ts";
 export { type OneCycleOptions, oneCycle } from "./one-cycle.ts";
@@ -26,6 +27,7 @@ export { type PlateauOptions, plateau } from "./plateau.ts";
 export { type PolynomialOptions, polynomial } from "./polynomial.ts";
 export type { Schedule, ScheduledRun, ValidatedEpoch } from "./schedule.ts";
 export { sripSchedule } from "./srip.ts";
+export { type StableDecayOptions, stableDecay } from "./stable-decay.ts";
 export { type StepDecayOptions, stepDecay } from "./step-decay.ts";
 export { parseSchedule, scheduleNames } from "./table.ts";
 export { warmup } from "./warmup.ts";

@@ -1,15 +1,13 @@
 import { positive } from "../numbers.ts";
-import { afterWarmup, type Duration, durationOf } from "./duration.ts";
+import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
 import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link stepDecay}. */
-export interface StepDecayOptions {
+export interface StepDecayOptions extends WarmupOptions {
   /** From one drop to the next. */
   readonly every: Duration;
   /** The share of the factor that remains after a drop. */
   readonly factor: number;
-  /** A linear rise at the beginning; default 0 steps. */
-  readonly warmup?: Duration;
 }
 
 /**
@@ -19,12 +17,12 @@ export interface StepDecayOptions {
  * @example
  * stepDecay({ every: 1000, factor: 0.1 })(1001, 5000); // 0.1
  */
-export function stepDecay({ every, factor, warmup = 0 }: StepDecayOptions): Schedule {
+export function stepDecay({ every, factor, ...rise }: StepDecayOptions): Schedule {
   const stepsOf = durationOf("step", "every", every, 1);
   checkOption("step", "factor", factor, positive);
   return afterWarmup(
     "step",
-    warmup,
+    rise,
     (step, totalSteps, run) => factor ** Math.floor((step - 1) / stepsOf(totalSteps, run)),
   );
 }
@@ -33,6 +31,6 @@ export function stepDecay({ every, factor, warmup = 0 }: StepDecayOptions): Sche
 export const stepDecayEntry: ScheduleEntry = {
   name: "step",
   summary: "is multiplied by `factor` after every `every` steps",
-  options: { every: undefined, factor: undefined, warmup: 0 },
+  options: { every: undefined, factor: undefined, ...noWarmup },
   make: stepDecay,
 };

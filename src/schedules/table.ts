@@ -4,6 +4,7 @@ import { constantEntry } from "./constant.ts";
 import { cosineEntry } from "./cosine.ts";
 import { cosineRestartsEntry } from "./cosine-restarts.ts";
 import { exponentialEntry } from "./exponential.ts";
+import { inverseSqrtEntry } from "./inverse-sqrt.ts";
 import { linearEntry } from "./linear.ts";
 import { milestonesEntry } from "./milestones.ts";
 import { oneCycleEntry } from "./one-cycle.ts";
@@ -11,13 +12,23 @@ import { plateauEntry } from "./plateau.ts";
 import { polynomialEntry } from "./polynomial.ts";
 import type { Schedule, ScheduleEntry, ScheduleOption } from "./schedule.ts";
 import { sripEntry } from "./srip.ts";
+import { stableDecayEntry } from "./stable-decay.ts";
 import { stepDecayEntry } from "./step-decay.ts";
 import { warmupEntry } from "./warmup.ts";
 
 /** Every schedule that can be given by name. */
 export const scheduleEntries: readonly ScheduleEntry[] = [
   ...[constantEntry, warmupEntry, linearEntry, cosineEntry, cosineRestartsEntry, oneCycleEntry],
-  ...[polynomialEntry, exponentialEntry, stepDecayEntry, milestonesEntry, plateauEntry, sripEntry],
+  ...[
+    polynomialEntry,
+    inverseSqrtEntry,
+    stableDecayEntry,
+    exponentialEntry,
+    stepDecayEntry,
+    milestonesEntry,
+    plateauEntry,
+    sripEntry,
+  ],
 ];
 
 /** Names of the schedules, as {@link parseSchedule} takes them. */

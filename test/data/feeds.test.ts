@@ -78,7 +78,7 @@ describe("names", () => {
       'no array belongs to the input "a" of the model (data); samples hold x [], b [], labels []',
     ],
     [{ a: { data: a } }, 'no array belongs to the input "b" of the model'],
-    [{ y: { data: a }, z: { data: b } }, "np.savez(file, b=…, a=…)"],
+    [{ y: { data: a }, z: { data: b } }, "save arrays under the names of their inputs"],
   ])("an input without an array is named (%#), and never fed with labels", (inputs, message) => {
     expect(() => new DataFeeds(two, columns(inputs))).toThrow(message);
   });

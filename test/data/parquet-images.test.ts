@@ -51,9 +51,13 @@ describe("images in Parquet", () => {
   });
 
   test.each([
-    ["pictures-missing", {}, 'row 1, column "image" has no value: use --missing drop'],
-    ["pictures-elsewhere", {}, 'row 1, column "image" holds the path "elsewhere/2.png" and no bytes'],
-    ["pictures-broken", {}, 'row 1, column "image" holds no PNG, JPEG, WebP'],
+    ["pictures-missing", {}, 'row 2 (index 1), column "image" has no value: use --missing drop'],
+    [
+      "pictures-elsewhere",
+      {},
+      'row 2 (index 1), column "image" holds the path "elsewhere/2.png" and no bytes',
+    ],
+    ["pictures-broken", {}, 'row 2 (index 1), column "image" holds no PNG, JPEG, WebP'],
     ["pictures", { label: "kind" }, 'there is no column "kind" (--label); it has image, label'],
     [
       "pictures",

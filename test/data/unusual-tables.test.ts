@@ -152,7 +152,12 @@ test("several columns of labels, or lists, are one label of several numbers, whi
   );
   const expected = { x: [0.5, 1.5, 2.5], y: [1, 1, 0, 0, 0, 1, 1, 1, 1] };
   const { train, conversion } = await loadData(csv, { label: "rain,wind,snow" });
-  expect([train.y.shape, conversion?.table?.label]).toEqual([[3], { name: "rain,wind,snow", length: 3 }]);
+  const names = ["rain", "wind", "snow"];
+  expect([train.y.shape, conversion?.table?.label]).toEqual([
+    [3],
+    { name: "rain,wind,snow", length: 3, names },
+  ]);
+  expect(conversion?.classes).toEqual(names);
   for (const data of [
     { train },
     await loadData(`${csv}:rain,wind,snow`),

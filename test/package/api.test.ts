@@ -33,7 +33,10 @@ beforeAll(async () => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Guides whose code is checked as examples in comments are. */
-const guides = ["docs/from-lightning.md", "docs/from-keras.md", "docs/from-tensorflow-js.md"];
+const guides = [
+  ...["docs/from-lightning.md", "docs/from-keras.md"],
+  ...["docs/from-hugging-face.md", "docs/from-tensorflow-js.md"],
+];
 
 /** The TypeScript in these guides. */
 const examplesOfGuides = (): Example[] =>

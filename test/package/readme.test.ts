@@ -16,7 +16,7 @@ const readme = readFileSync("README.md", "utf8");
 const guides = [
   ...["README.md", "docs/training.md", "docs/artifacts.md", "docs/text.md"],
   ...["docs/from-lightning.md", "docs/from-keras.md", "docs/inner-values.md", "docs/fine-tuning.md"],
-  ...["docs/angles.md", "docs/penalties.md"],
+  ...["docs/from-hugging-face.md", "docs/angles.md", "docs/penalties.md"],
 ];
 // Inside the package, so that the example finds it under its own name.
 const folder = "out/readme";
@@ -106,6 +106,7 @@ describe.each(guides)("the commands of %s", (file) => {
     );
     writeDetector(own);
     writeTexts(own);
+    if (file.includes("hugging-face")) cpSync("test/fixtures/hugging-face", own, { recursive: true });
   });
 
   // A document may show a command twice; its second run would find the files of the first.
@@ -113,7 +114,7 @@ describe.each(guides)("the commands of %s", (file) => {
   it.each(lines)("sorth-onnx %s", async (line) => {
     const argv = line.split(" ");
     const isFile = (word: string) =>
-      /\.(onnx|onnx_adapter|npz|csv|jsonl|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(
+      /\.(onnx|onnx_adapter|npz|csv|jsonl|parquet|txt|html|run|yaml)$|\/$|^checkpoint|^artifacts$|^loss\.mjs|^tokenizer$|^adapter/.test(
         word,
       );
     const there = argv.map((word, i) =>

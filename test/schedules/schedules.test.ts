@@ -87,7 +87,7 @@ describe("a schedule as text", () => {
     ["plateau:mode=abs", "option mode of the schedule plateau must be min, max or auto, not abs"],
     [
       "plateau:best=max",
-      'the schedule plateau has no option "best" (in "plateau:best=max"); it has monitor, mode, factor, patience, threshold, threshold-mode, cooldown, floor, warmup',
+      'the schedule plateau has no option "best" (in "plateau:best=max"); it has monitor, mode, factor, patience, threshold, threshold-mode, cooldown, floor, warmup, warmup-start',
     ],
     [
       "one-cycle:max-momentum=0.9",
@@ -116,8 +116,22 @@ describe("a schedule as text", () => {
           `option ${option} of the schedule ${name} must be a whole number of ${least} or more (steps), or as in 2ep (epochs) or 10% (of the run), not ${value}`,
         ] as const,
     ),
-    ["step:every=5", "the schedule step needs factor: write step:every=…,factor=…,warmup=0"],
-    ["milestones", "the schedule milestones needs at: write milestones:at=…,factor=0.1,warmup=0"],
+    [
+      "step:every=5",
+      "the schedule step needs factor: write step:every=…,factor=…,warmup=0,warmup-start=1/warmup",
+    ],
+    [
+      "milestones",
+      "the schedule milestones needs at: write milestones:at=…,factor=0.1,warmup=0,warmup-start=1/warmup",
+    ],
+    [
+      "linear:warmup-start=0",
+      "option warmup-start of the schedule linear must be left out without a warmup, not 0",
+    ],
+    [
+      "linear:warmup=3,warmup-start=2",
+      "option warmup-start of the schedule linear must be a number from 0 to 1, not 2",
+    ],
     ["one-cycle:anneal=cosine", "option anneal of the schedule one-cycle must be cos or linear, not cosine"],
     [
       "one-cycle:pct-start=1",
@@ -140,17 +154,19 @@ describe("a schedule as text", () => {
 test("every entry of the table is written with all its options, and reads as itself with its defaults", () => {
   expect(scheduleEntries.map(scheduleForm)).toMatchInlineSnapshot(`
     [
-      "constant:warmup=0",
+      "constant:warmup=0,warmup-start=1/warmup",
       "warmup:steps=…",
-      "linear:warmup=0,floor=0",
-      "cosine:warmup=0,floor=0",
-      "cosine-restarts:period=…,growth=1,floor=0,warmup=0",
+      "linear:warmup=0,warmup-start=1/warmup,floor=0",
+      "cosine:warmup=0,warmup-start=1/warmup,floor=0",
+      "cosine-restarts:period=…,growth=1,floor=0,warmup=0,warmup-start=1/warmup",
       "one-cycle:pct-start=0.3,div-factor=25,final-div-factor=10000,anneal=cos,three-phase=false,cycle-momentum=false,base-momentum=0.85,max-momentum=0.95",
-      "polynomial:power=1,floor=0,steps=100%,warmup=0",
-      "exponential:factor=…,every=1ep,curve=stairs,warmup=0",
-      "step:every=…,factor=…,warmup=0",
-      "milestones:at=…,factor=0.1,warmup=0",
-      "plateau:monitor=loss,mode=auto,factor=0.1,patience=10,threshold=0.0001,threshold-mode=rel,cooldown=0,floor=0,warmup=0",
+      "polynomial:power=1,floor=0,steps=100%,warmup=0,warmup-start=1/warmup",
+      "inverse-sqrt:timescale=warmup,warmup=0,warmup-start=1/warmup",
+      "stable-decay:decay=…,curve=linear,floor=0,warmup=0,warmup-start=1/warmup",
+      "exponential:factor=…,every=1ep,curve=stairs,warmup=0,warmup-start=1/warmup",
+      "step:every=…,factor=…,warmup=0,warmup-start=1/warmup",
+      "milestones:at=…,factor=0.1,warmup=0,warmup-start=1/warmup",
+      "plateau:monitor=loss,mode=auto,factor=0.1,patience=10,threshold=0.0001,threshold-mode=rel,cooldown=0,floor=0,warmup=0,warmup-start=1/warmup",
       "srip",
     ]
   `);

@@ -79,16 +79,16 @@ export function define(command: Command, streams: CommandStreams): void {
 
 /** The figures with the files of samples and the names of classes, where these are known. */
 function namedEvaluation(evaluation: ModelEvaluation, data: Dataset, names: readonly string[] | undefined) {
-  const { classes, worst } = evaluation;
+  const { classes, labels, worst } = evaluation;
+  const withName = <T extends { readonly index: number }>(one: T) => ({
+    ...one,
+    ...given({ name: names?.[one.index] }),
+  });
   const nameOf = (label: number) => (label < 0 ? null : (names?.[label] ?? label));
   return {
     ...evaluation,
-    ...(classes && {
-      classes: {
-        ...classes,
-        classes: classes.classes.map((one) => ({ ...one, ...given({ name: names?.[one.index] }) })),
-      },
-    }),
+    ...(classes && { classes: { ...classes, classes: classes.classes.map(withName) } }),
+    ...(labels && { labels: { ...labels, labels: labels.labels.map(withName) } }),
     worst: worst.map(({ sample, loss, label, answer }) => ({
       ...{ sample: nameOfSample(data, sample), loss },
       ...(label !== undefined && { label: nameOf(label) }),

@@ -98,7 +98,9 @@ const csvHeading = ({ answer, answers = [], scores }: Prediction, classes: reado
     "sample",
     ...(answer === undefined ? [] : ["answer"]),
     ...answers.map((_, i) => `answer.${i}`),
-    ...scores.map((_, i) => csvCell(`score.${answer === undefined ? i : (classes[i] ?? i)}`)),
+    ...scores.map((_, i) =>
+      csvCell(`score.${answer === undefined && classes.length !== scores.length ? i : (classes[i] ?? i)}`),
+    ),
   ].join(",");
 
 const csvLine = ({ sample, answer, answers = [], scores }: NamedPrediction): string =>

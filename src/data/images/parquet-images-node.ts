@@ -6,7 +6,13 @@ import { isLabelName } from "../match.ts";
 import { wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
-import { openedParquet, type ParquetFile, parquetRows } from "../tables/parquet-node.ts";
+import {
+  openedParquet,
+  type ParquetFile,
+  parquetRow,
+  parquetRows,
+  recordedClasses,
+} from "../tables/parquet-node.ts";
 import { numbered } from "../tables/plan.ts";
 import { isImage } from "./files-node.ts";
 import { type EncodedImage, imageConversionFor, imageDataset } from "./image-dataset-node.ts";
@@ -39,7 +45,7 @@ export async function loadParquetImages(path: string, options: DataOptions): Pro
   const classes = stored?.classes ?? classesOf(opened, label, labels);
   const images = contents.map(
     (content, i): EncodedImage => ({
-      ...{ name: `${path}: row ${content.row}`, content: content.bytes },
+      ...{ name: parquetRow(path, content.row), content: content.bytes },
       label: label === undefined ? -1 : labelOf(labels[i], classes, path, content.row, label),
     }),
   );
@@ -146,7 +152,7 @@ async function readRows(
       if (bytes === undefined || value === undefined) {
         if (missing !== "drop") {
           throw new DataError(
-            `${path}: row ${row}, column "${bytes === undefined ? image : label}" has no value: use --missing drop`,
+            `${parquetRow(path, row)}, column "${bytes === undefined ? image : label}" has no value: use --missing drop`,
           );
         }
         dropped += 1;
@@ -165,7 +171,7 @@ async function readRows(
 function bytesIn(value: unknown, path: string, row: number, column: string): Uint8Array | undefined {
   const isStruct = typeof value === "object" && value !== null && "bytes" in value;
   const bytes = isStruct ? value.bytes : value;
-  const where = `${path}: row ${row}, column "${column}"`;
+  const where = `${parquetRow(path, row)}, column "${column}"`;
   if (bytes === undefined || bytes === null) {
     const elsewhere = isStruct && "path" in value && typeof value.path === "string" ? value.path : undefined;
     if (elsewhere === undefined) return undefined;
@@ -187,7 +193,7 @@ function labelIn(value: unknown, path: string, row: number, column: string): Lab
   const number = typeof value === "bigint" ? Number(value) : value;
   if (typeof number === "number" && Number.isInteger(number) && number >= 0) return number;
   throw new DataError(
-    `${path}: row ${row}, label "${column}" holds ${String(value)} where a class is expected, a text or a whole number of 0 or more`,
+    `${parquetRow(path, row)}, label "${column}" holds ${String(value)} where a class is expected, a text or a whole number of 0 or more`,
   );
 }
 
@@ -199,17 +205,7 @@ function classesOf(
 ): readonly string[] | undefined {
   if (label === undefined) return undefined;
   if (labels.some((one) => typeof one === "string")) return [...new Set(labels.map(String))].sort();
-  const kept = metadata.key_value_metadata?.find(({ key }) => key === "huggingface")?.value;
-  try {
-    const { info } = JSON.parse(kept ?? "{}") as {
-      info?: { features?: Record<string, { names?: unknown } | undefined> };
-    };
-    const names = info?.features?.[label]?.names;
-    if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
-  } catch {
-    // Another tool's record: the classes have no names.
-  }
-  return undefined;
+  return recordedClasses(metadata).get(label);
 }
 
 function labelOf(
@@ -223,6 +219,6 @@ function labelOf(
   if (found >= 0 && (classes === undefined || found < classes.length)) return found;
   const known = classes?.slice(0, 20).join(", ") ?? "whole numbers";
   throw new DataError(
-    `${path}: row ${row}, label "${column}" holds ${JSON.stringify(value)}, which is none of the classes ${known}`,
+    `${parquetRow(path, row)}, label "${column}" holds ${JSON.stringify(value)}, which is none of the classes ${known}`,
   );
 }

@@ -10,8 +10,16 @@ import {
   type TableLabel,
   widthOf,
 } from "./conversion.ts";
-import { placeOf } from "./survey.ts";
-import { type Cell, indexOfTexts, isMissing, numberIn, type TableSource, textIn } from "./table-source.ts";
+import { listIn, listWords, uncounted } from "./padding.ts";
+import {
+  type Cell,
+  indexOfTexts,
+  isMissing,
+  numberIn,
+  placeOf,
+  type TableSource,
+  textIn,
+} from "./table-source.ts";
 
 /** Options of {@link convertTable} for a table that training begins with. */
 export interface TableStatistics {
@@ -46,7 +54,9 @@ export async function convertTable(
   const targets = (conversion.targets ?? []).map((target) => new LabelRows(source, target, rows));
   let [row, size] = [0, 0];
   const kept = conversion.dropsMissing ? new Uint32Array(rows) : undefined;
-  for await (const chunk of source.rows()) {
+  const labels = [...(label ? [conversion.label] : []), ...(conversion.targets ?? [])];
+  const needed = [...conversion.inputs.flatMap(({ columns }) => columns), ...labels].map((one) => one.name);
+  for await (const chunk of source.rows(needed)) {
     for (const cells of chunk) {
       const parts = [...inputs, ...(label ? [label] : []), ...targets];
       const drops = conversion.dropsMissing && parts.some((part) => part.lacks(cells));
@@ -107,10 +117,10 @@ class InputRows {
       const cell = cells[this.#at[i] as number] ?? null;
       const to = sample * this.#width + (this.#from[i] as number);
       if (column.kind === "list") {
-        if (!Array.isArray(cell) || cell.length !== column.length) {
-          throw mismatch(this.#source, row, column.name, cell, `a list of ${column.length} numbers`);
-        }
-        this.#data.set(cell, to);
+        const list = listIn(cell, column);
+        if (!list) throw mismatch(this.#source, row, column.name, cell, listWords(cell, column));
+        if (column.counts) this.#data.fill(1, to, to + list.length);
+        else this.#data.set(list, to);
       } else if (column.kind === "number") {
         const number = isMissing(cell) ? Number.NaN : numberIn(cell);
         if (number === undefined) throw mismatch(this.#source, row, column.name, cell, "a number");
@@ -213,11 +223,18 @@ export class LabelRows {
   readonly #indexOf: ReadonlyMap<string, number>;
   /** Numbers of each row; undefined for one that is no list. */
   readonly #length: number | undefined;
+  readonly #padded: TableLabel["padded"];
+  readonly #names: readonly string[] | undefined;
+  /** The place of the tokens that padded labels belong to. */
+  readonly #tokensAt: number;
 
-  constructor(source: TableSource, { name, classes, length }: TableLabel, rows: number) {
+  constructor(source: TableSource, { name, classes, length, padded, names }: TableLabel, rows: number) {
     this.#source = source;
     this.#name = name;
     this.#length = length;
+    this.#padded = padded;
+    this.#names = names ?? classes;
+    this.#tokensAt = source.columns.indexOf("input_ids");
     this.#data = new Float64Array(rows * (length ?? 1));
     this.#at = placeIn(source, name);
     this.#classes = classes;
@@ -231,10 +248,17 @@ export class LabelRows {
   write(cells: readonly Cell[], sample: number, row: number): void {
     const cell = cells[this.#at] ?? null;
     if (this.#length !== undefined) {
-      if (!Array.isArray(cell) || cell.length !== this.#length) {
-        throw mismatch(this.#source, row, this.#name, cell, `a list of ${this.#length} numbers`);
+      const form = { length: this.#length, ...(this.#padded && { padded: this.#padded }) };
+      const list = listIn(cell, form);
+      if (!list) throw mismatch(this.#source, row, this.#name, cell, listWords(cell, form));
+      const tokens = this.#padded && cells[this.#tokensAt];
+      if (Array.isArray(tokens) && Array.isArray(cell) && tokens.length !== cell.length) {
+        const expected = `a label for each of its ${tokens.length} tokens`;
+        throw mismatch(this.#source, row, this.#name, cell, expected);
       }
-      this.#data.set(cell, sample * this.#length);
+      const at = sample * this.#length;
+      this.#data.set(list, at);
+      this.#data.fill(uncounted, at + list.length, at + this.#length);
       return;
     }
     const number = this.#classes ? this.#indexOf.get(textIn(cell)) : numberIn(cell);
@@ -249,7 +273,7 @@ export class LabelRows {
     const data = compact(this.#data.subarray(0, size * (this.#length ?? 1)), false);
     const shape = this.#length === undefined ? [] : [this.#length];
     const column = labelled(arrayColumn(this.#source.name, this.#name, size, { data, shape }));
-    return this.#classes ? { ...column, classes: this.#classes.length } : column;
+    return this.#names && this.#length === undefined ? { ...column, classes: this.#names.length } : column;
   }
 }
 

@@ -1,6 +1,5 @@
 import { DataError } from "../../errors.ts";
-import { placeOf } from "./survey.ts";
-import { type Cell, isMissing, numberIn, type TableSource } from "./table-source.ts";
+import { type Cell, isMissing, numberIn, placeOf, type TableSource } from "./table-source.ts";
 
 /**
  * A table whose columns of labels are one column of lists: `--label rain,wind,snow` for a model that answers several at once.
@@ -25,9 +24,16 @@ export function withJoinedLabels(source: TableSource, label: string | undefined)
   return {
     ...source,
     columns: [...others.map((place) => source.columns[place] as string), label],
-    async *rows() {
+    classNames: new Map([
+      ...(source.classNames ?? []),
+      [label, places.map((place) => source.columns[place] as string)],
+    ]),
+    async *rows(only) {
       let row = 0;
-      for await (const chunk of source.rows()) {
+      const needed = only?.flatMap((name) =>
+        name === label ? places.map((place) => source.columns[place] as string) : [name],
+      );
+      for await (const chunk of source.rows(needed)) {
         yield chunk.map((cells) => [...others.map((place) => cells[place] ?? null), joined(cells, row++)]);
       }
     },

@@ -1,6 +1,6 @@
 import { DataError, messageOf } from "../../errors.ts";
 import { linesOf } from "../text-file-node.ts";
-import { type Cell, inChunks, RowLines, type TableSource } from "./table-source.ts";
+import { type Cell, inChunks, numbersOf, RowLines, type TableSource } from "./table-source.ts";
 
 /**
  * A table of one JSON object per line. The first one names the columns; a key that a later one lacks is a missing value.
@@ -17,11 +17,16 @@ export async function jsonlTable(path: string): Promise<TableSource> {
   const lines = new RowLines();
   return {
     ...{ name: path, columns: names, counts: { what: "line", first: 1 }, lines },
-    rows: () => inChunks(rowsIn(path, names, lines)),
+    rows: (only = names) => inChunks(rowsIn(path, names, only, lines)),
   };
 }
 
-async function* rowsIn(path: string, names: readonly string[], lines: RowLines): AsyncGenerator<Cell[]> {
+async function* rowsIn(
+  path: string,
+  names: readonly string[],
+  only: readonly string[],
+  lines: RowLines,
+): AsyncGenerator<Cell[]> {
   let row = 0;
   for await (const { object, line } of objectsIn(path)) {
     const other = Object.keys(object).find((key) => !names.includes(key));
@@ -31,7 +36,7 @@ async function* rowsIn(path: string, names: readonly string[], lines: RowLines):
       );
     }
     lines.note(row++, line);
-    yield names.map((key) => cellOf(object[key], path, line, key));
+    yield names.map((key) => (only.includes(key) ? cellOf(object[key], path, line, key) : null));
   }
 }
 
@@ -69,10 +74,10 @@ function cellOf(value: unknown, path: string, line: number, key: string): Cell {
   if (value === undefined || value === null) return null;
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
   if (Array.isArray(value)) {
-    const numbers = value.flat(Number.POSITIVE_INFINITY);
-    if (numbers.every((one) => typeof one === "number")) return numbers as number[];
+    const numbers = numbersOf(value);
+    if (numbers) return numbers;
   }
   throw new DataError(
-    `${path}: line ${line}, "${key}" holds ${JSON.stringify(value).slice(0, 40)}; a value must be a number, a text, true, false, null or a list of numbers`,
+    `${path}: line ${line}, "${key}" holds ${JSON.stringify(value).slice(0, 40)}; a value must be a number, a text, true, false, null or a list of numbers (lists in it are of one length)`,
   );
 }

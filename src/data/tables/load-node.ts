@@ -5,10 +5,12 @@ import type { DataConversion } from "../conversion.ts";
 import { type WantedInput, wantedInputs } from "../model-inputs.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
+import { isUsual } from "../token-columns.ts";
 import type { TableConversion } from "./conversion.ts";
 import { widthOf } from "./conversion.ts";
 import { convertTable } from "./dataset.ts";
 import { openTable } from "./open-node.ts";
+import { withLength } from "./padding.ts";
 import { chosenColumns, planTable } from "./plan.ts";
 import { survey } from "./survey.ts";
 import type { TableSource } from "./table-source.ts";
@@ -23,8 +25,8 @@ export async function loadTable(path: string, options: DataOptions): Promise<Spl
   if (options.tokenizer !== undefined || options.conversion?.text) {
     return (await import("../text/load-node.ts")).loadText(path, options);
   }
-  const { length, text, truncation } = options;
-  for (const [name, value] of Object.entries({ length, text, truncation })) {
+  const { text, truncation } = options;
+  for (const [name, value] of Object.entries({ text, truncation })) {
     if (value !== undefined)
       throw new UsageError(`${path}: --${name} belongs to texts: give --tokenizer too`);
   }
@@ -57,9 +59,10 @@ async function asTrained(
     ...(label && isThere(label) && { label }),
     ...(there.length > 0 && { targets: there }),
   };
-  const table = missing === "drop" ? { ...known, dropsMissing: true as const } : known;
+  const sized = options.length === undefined ? known : withLength(source.name, known, options.length);
+  const table = missing === "drop" ? { ...sized, dropsMissing: true as const } : sized;
   let rows = 0;
-  for await (const chunk of source.rows()) rows += chunk.length;
+  for await (const chunk of source.rows([])) rows += chunk.length;
   const { dataset, dropped } = await convertTable(source, rows, table);
   const remarks = droppedRemark(source, dropped);
   return { train: dataset, test: undefined, remarks, ...(conversion && { conversion }) };
@@ -88,15 +91,19 @@ function checkRecorded(
 }
 
 async function asNew(source: TableSource, options: DataOptions): Promise<SplitData> {
-  const { model, dims, missing, standardize, validation, seed = 0 } = options;
+  const { model, dims, missing, standardize, length, validation, seed = 0 } = options;
   const inputs: readonly WantedInput[] | undefined = model && wantedInputs(model, dims);
   const chosen = chosenColumns(source, options);
   const { targets } = chosen;
-  const names = [...chosen.columns, ...(chosen.label === undefined ? [] : [chosen.label]), ...targets];
+  const names = [
+    ...fedByName(chosen, inputs, options),
+    ...(chosen.label === undefined ? [] : [chosen.label]),
+    ...targets,
+  ];
   const { rows, columns } = await survey(source, names);
   const label = columns.find(({ name }) => name === chosen.label);
   const plan = planTable(source, columns, label, {
-    ...{ missing, standardize, targets },
+    ...{ missing, standardize, targets, length },
     ...(inputs && { inputs }),
   });
   if (standardize && plan.inputs.every((input) => input.columns.every(({ kind }) => kind === "category"))) {
@@ -110,10 +117,21 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
       : undefined;
   const statistics = { missing, standardize, trainingRows };
   const { dataset, conversion: table, dropped } = await convertTable(source, rows, plan, statistics);
-  const { classes } = table.label ?? {};
+  const classes = table.label?.classes ?? table.label?.names;
   const conversion: DataConversion = { version: 1, table, ...(classes && { classes }) };
   const remarks = [...columnRemarks(source, table), ...droppedRemark(source, dropped)];
   return { train: dataset, test: undefined, remarks, conversion };
+}
+
+/** The columns to feed: where the model's inputs have all columns of their names, the others are not read. */
+function fedByName(
+  { columns }: { readonly columns: readonly string[] },
+  inputs: readonly WantedInput[] | undefined,
+  options: DataOptions,
+): readonly string[] {
+  const named = columns.filter((column) => inputs?.some(({ name }) => name === column));
+  const lacks = inputs?.some(({ name }) => !named.includes(name) && !isUsual(name));
+  return options.columns || lacks || named.length === 0 ? columns : named;
 }
 
 const droppedRemark = ({ name }: TableSource, dropped: number): string[] =>
@@ -134,5 +152,13 @@ function columnRemarks(
     named.length > 0
       ? `labels from ${named.join(", ")}`
       : `no labels: none of ${columns.length} columns has a usual name (y, label, target, …), --label names one`;
-  return [`${name}: ${fed.join("; ")}; ${target}`];
+  const [list] = inputs.flatMap((input) => input.columns).filter((one) => one.kind === "list" && one.padded);
+  const padding =
+    list?.kind === "list"
+      ? `; ${list.length} tokens: shorter lists are filled up${list.padded === "cut" ? ", longer ones cut" : ""}`
+      : "";
+  const used = new Set(inputs.flatMap((input) => input.columns.map((column) => column.name)));
+  const others = columns.filter((column) => !used.has(column) && !named.includes(column));
+  const unused = others.length > 0 ? `; not fed: ${others.join(", ")}` : "";
+  return [`${name}: ${fed.join("; ")}; ${target}${padding}${unused}`];
 }

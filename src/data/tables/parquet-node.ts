@@ -10,19 +10,20 @@ import { compressors } from "hyparquet-compressors";
 import { DataError, FileError, messageOf } from "../../errors.ts";
 import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
-import { type Cell, type TableSource, tooLarge } from "./table-source.ts";
+import { type Cell, numbersOf, placeOf, type TableSource, tooLarge } from "./table-source.ts";
 
 /** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
 export async function parquetTable(path: string): Promise<TableSource> {
   const opened = await openedParquet(path);
   const { metadata, columns } = opened;
   return {
-    ...{ name: path, columns, counts: { what: "row", first: 0 } },
-    async *rows() {
+    ...{ name: path, columns, counts: parquetCounts, classNames: recordedClasses(metadata) },
+    async *rows(only) {
       let first = 0;
+      const needed = only && { columns: columns.filter((column) => only.includes(column)) };
       for (const group of metadata.row_groups) {
         const rowEnd = first + Number(group.num_rows);
-        const objects = await parquetRows(opened, path, { rowStart: first, rowEnd });
+        const objects = await parquetRows(opened, path, { rowStart: first, rowEnd, ...needed });
         yield objects.map((object, i) =>
           columns.map((column) => cellOf(object[column], path, first + i, column)),
         );
@@ -31,6 +32,31 @@ export async function parquetTable(path: string): Promise<TableSource> {
     },
   };
 }
+
+/** How rows of a Parquet file are counted beside their number. */
+const parquetCounts = { what: "index", first: 0 } as const;
+
+/** The place of a row of a Parquet file, for messages. */
+export const parquetRow = (path: string, row: number): string =>
+  `${path}: ${placeOf({ counts: parquetCounts }, row)}`;
+
+/** The names of classes that Hugging Face's datasets record, by column (`ClassLabel`, or lists of them). */
+export function recordedClasses({ key_value_metadata }: FileMetaData): Map<string, readonly string[]> {
+  const record = key_value_metadata?.find(({ key }) => key === "huggingface")?.value;
+  const found = new Map<string, readonly string[]>();
+  try {
+    const { info } = JSON.parse(record ?? "{}") as { info?: { features?: Record<string, Feature> } };
+    for (const [column, feature] of Object.entries(info?.features ?? {})) {
+      const names = feature?.names ?? feature?.feature?.names;
+      if (Array.isArray(names) && names.every((name) => typeof name === "string")) found.set(column, names);
+    }
+  } catch {
+    // Another tool's record: the classes have no names.
+  }
+  return found;
+}
+
+type Feature = { readonly names?: unknown; readonly feature?: { readonly names?: unknown } } | null;
 
 /** A Parquet file and its footer. */
 export interface ParquetFile {
@@ -93,16 +119,15 @@ function cellOf(value: unknown, path: string, row: number, column: string): Cell
   if (typeof value === "bigint") {
     const number = Number(value);
     if (Number.isSafeInteger(number)) return number;
-    throw new DataError(`${path}: row ${row}, column "${column}" ${tooLarge(value)}`);
+    throw new DataError(`${parquetRow(path, row)}, column "${column}" ${tooLarge(value)}`);
   }
   if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") return value;
   if (value instanceof Date) return value.getTime() / 1000;
   if (Array.isArray(value) || ArrayBuffer.isView(value)) {
-    const numbers = Array.from(value as ArrayLike<unknown>).flat(Number.POSITIVE_INFINITY);
-    if (numbers.every((one) => typeof one === "number" || typeof one === "bigint"))
-      return numbers.map(Number);
+    const numbers = numbersOf(value as ArrayLike<unknown>);
+    if (numbers) return numbers;
   }
   throw new DataError(
-    `${path}: row ${row}, column "${column}" holds neither a number, a text nor a list of numbers; choose other columns with --columns`,
+    `${parquetRow(path, row)}, column "${column}" holds neither a number, a text nor a list of numbers (lists in lists are of one length); choose other columns with --columns`,
   );
 }

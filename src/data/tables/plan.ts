@@ -2,10 +2,12 @@ import { DataError, UsageError } from "../../errors.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { isLabelName } from "../match.ts";
 import type { WantedInput } from "../model-inputs.ts";
+import { isUsual } from "../token-columns.ts";
 import type { ColumnConversion, Missing, TableConversion, TableInput, TableLabel } from "./conversion.ts";
 import { widthOf } from "./conversion.ts";
-import { placeOf, type SurveyedColumn } from "./survey.ts";
-import type { TableSource } from "./table-source.ts";
+import { padded } from "./padding.ts";
+import type { SurveyedColumn } from "./survey.ts";
+import { placeOf, type TableSource } from "./table-source.ts";
 
 /** How a table is to be read. */
 export interface TableOptions {
@@ -17,6 +19,8 @@ export interface TableOptions {
   readonly columns?: readonly string[] | undefined;
   readonly missing?: Missing | undefined;
   readonly standardize?: boolean | undefined;
+  /** Lists of tokens: how many a sample has; longer ones are cut. */
+  readonly length?: number | undefined;
   /** The model's inputs for data; default: one input `x`. */
   readonly inputs?: readonly WantedInput[] | undefined;
 }
@@ -67,14 +71,15 @@ export function planTable(
   label: SurveyedColumn | undefined,
   options: TableOptions,
 ): TableConversion {
-  const { missing, inputs = [{ name: "x", shape: [null] }] } = options;
+  const { missing, length, inputs = [{ name: "x", shape: [null] }] } = options;
   const targets = surveyed.filter(({ name }) => options.targets?.includes(name));
   const used = surveyed.filter((column) => column !== label && !targets.includes(column));
   for (const column of targets) checkMissing(source, column, column, missing);
   for (const column of [...used, ...(label ? [label] : [])]) checkMissing(source, column, label, missing);
   const own = inputs.filter(({ name }) => used.some((column) => column.name === name));
   const rest = used.filter(({ name }) => !own.some((input) => input.name === name));
-  const free = inputs.filter((input) => !own.includes(input));
+  const isText = own.some(({ name }) => name === "input_ids");
+  const free = inputs.filter((input) => !own.includes(input) && !(isText && isUsual(input.name)));
   if (free.length > 1 || (free.length === 1 && rest.length === 0)) {
     const names = free.map(({ name }) => `"${name}"`).join(", ");
     throw new DataError(
@@ -84,32 +89,38 @@ export function planTable(
   const [stacked] = free;
   const conversion: TableInput[] = own.map((input) => {
     const column = used.find(({ name }) => name === input.name) as SurveyedColumn;
-    return { name: input.name, ...fed(source, input, [columnFor(column, input)], true) };
+    return fed(input, [columnFor(column, input)]);
   });
-  if (stacked)
-    conversion.push({
-      name: stacked.name,
-      ...fed(
-        source,
-        stacked,
-        rest.map((column) => columnFor(column)),
-        label !== undefined,
-      ),
-    });
-  return {
+  if (stacked) {
+    const columns = rest.map((column) => columnFor(column));
+    conversion.push(fed(stacked, columns));
+  }
+  const plan: TableConversion = {
     inputs: conversion,
-    ...(label && { label: labelFrom(label) }),
-    ...(targets.length > 0 && { targets: targets.map(labelFrom) }),
+    ...(label && { label: labelFrom(label, source) }),
+    ...(targets.length > 0 && { targets: targets.map((one) => labelFrom(one, source)) }),
     ...(missing === "drop" && { dropsMissing: true as const }),
   };
+  const whole = padded(source, plan, surveyed, { inputs, length });
+  for (const input of whole.inputs) {
+    checkWidth(source, input, input.name !== stacked?.name || label !== undefined);
+  }
+  return whole;
 }
 
-/** A column of labels: classes for texts, a length for lists. */
-export const labelFrom = ({ name, kind, categories, length }: SurveyedColumn): TableLabel => ({
-  name,
-  ...(kind === "category" && { classes: categories }),
-  ...(kind === "list" && { length }),
-});
+/** A column of labels: classes for texts, a length for lists, and the names of classes that the file records. */
+export function labelFrom(
+  { name, kind, categories, length }: SurveyedColumn,
+  { classNames }: TableSource,
+): TableLabel {
+  const names = kind === "category" ? undefined : classNames?.get(name);
+  return {
+    name,
+    ...(kind === "category" && { classes: categories }),
+    ...(kind === "list" && { length }),
+    ...(names && { names }),
+  };
+}
 
 /** A column's conversion. A text with an input of its own is one-hot if the input has as many numbers as there are texts. */
 function columnFor(
@@ -123,39 +134,41 @@ function columnFor(
   return { kind, name, categories, ...(asIndex && { asIndex: true as const }) };
 }
 
-function fed(
-  { name }: TableSource,
-  input: WantedInput,
-  columns: readonly ColumnConversion[],
-  hasLabel: boolean,
-): Omit<TableInput, "name"> {
+function fed(input: WantedInput, columns: readonly ColumnConversion[]): TableInput {
   const width = columns.reduce((sum, column) => sum + widthOf(column), 0);
-  const { shape } = input;
+  const { name, shape } = input;
   const fixed = shape.every((dim) => dim !== null) ? (shape as readonly number[]) : undefined;
-  if (fixed && elementCount(fixed) !== width) {
-    const index = columns.find((column) => column.name === "" || /^__index_level_\d+__$/.test(column.name));
-    const advice = [
-      ...(hasLabel ? [] : [", and the column of the labels with --label"]),
-      ...(index
-        ? [`; the column ${index.name || "without a name"} is an index of pandas (index=False leaves it out)`]
-        : []),
-    ].join("");
-    const comma = columns.find(
-      (column) =>
-        column.kind === "category" && column.categories.every((text) => /^[-+]?\d*,\d+$/.test(text)),
-    );
-    const decimals = comma
-      ? `; column "${comma.name}" holds numbers with a decimal comma: write points, or separate the columns with semicolons`
-      : "";
-    const parts = columns.map(
-      (column) => `${column.name || '""'}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
-    );
-    throw new DataError(
-      `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input.name}" of the model takes ${elementCount(fixed)}: choose columns with --columns${advice}${decimals}`,
-    );
-  }
   const single = columns.length === 1 && width === 1 && shape.length === 0;
-  return { columns, shape: fixed ?? (single ? [] : [width]) };
+  return { name, columns, shape: fixed ?? (single ? [] : [width]) };
+}
+
+/** @throws DataError for columns that give more or fewer numbers than the input takes */
+function checkWidth(
+  { name }: TableSource,
+  { name: input, columns, shape }: TableInput,
+  hasLabel: boolean,
+): void {
+  const width = columns.reduce((sum, column) => sum + widthOf(column), 0);
+  if (elementCount(shape) === width) return;
+  const index = columns.find((column) => column.name === "" || /^__index_level_\d+__$/.test(column.name));
+  const advice = [
+    ...(hasLabel ? [] : [", and the column of the labels with --label"]),
+    ...(index
+      ? [`; the column ${index.name || "without a name"} is an index of pandas (index=False leaves it out)`]
+      : []),
+  ].join("");
+  const comma = columns.find(
+    (column) => column.kind === "category" && column.categories.every((text) => /^[-+]?\d*,\d+$/.test(text)),
+  );
+  const decimals = comma
+    ? `; column "${comma.name}" holds numbers with a decimal comma: write points, or separate the columns with semicolons`
+    : "";
+  const parts = columns.map(
+    (column) => `${column.name || '""'}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
+  );
+  throw new DataError(
+    `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input}" of the model takes ${elementCount(shape)}: choose columns with --columns${advice}${decimals}`,
+  );
 }
 
 function checkMissing(

@@ -4,6 +4,7 @@ import {
   isMissing,
   losesDigits,
   numberIn,
+  placeOf,
   type TableSource,
   textIn,
   tooLarge,
@@ -21,7 +22,10 @@ export interface SurveyedColumn {
   readonly kind: "number" | "category" | "list";
   /** Its texts, sorted. */
   readonly categories: readonly string[];
+  /** Of lists: the longest. */
   readonly length: number;
+  /** Of lists that differ in length: the first one that is not as long as those before. */
+  readonly other: { readonly row: number; readonly length: number } | undefined;
   readonly missing: number;
   /** It holds true and false: classes as labels, 1 and 0 as data. */
   readonly yesOrNo: boolean;
@@ -37,7 +41,7 @@ export async function survey(
   const places = new Map(source.columns.map((name, place) => [name, place]));
   const found = names.map((name) => new ColumnSurvey(source, name, places.get(name) ?? -1));
   let rows = 0;
-  for await (const chunk of source.rows()) {
+  for await (const chunk of source.rows(names)) {
     for (const row of chunk) {
       for (const column of found) column.add(row[column.at], rows);
       rows += 1;
@@ -47,11 +51,8 @@ export async function survey(
   return { rows, columns: found.map((column) => column.result()) };
 }
 
-/** The place of a row in its file, for messages. */
-export const placeOf = ({ counts, lines }: TableSource, row: number): string =>
-  counts.what === "row"
-    ? `row ${counts.first + row}`
-    : `row ${row + 1} (${counts.what} ${lines?.of(row) ?? counts.first + row})`;
+/** A list of numbers in a cell of text, as Python and NumPy print it. */
+const listText = /^\[\s*[-+\d.][-+\d.,eE\s]*\]$/;
 
 class ColumnSurvey {
   readonly at: number;
@@ -64,6 +65,7 @@ class ColumnSurvey {
   #textCount = 0;
   #truths = 0;
   #length: number | undefined;
+  #other: { row: number; length: number } | undefined;
   #missing = 0;
   #firstMissing = -1;
 
@@ -80,14 +82,24 @@ class ColumnSurvey {
       return;
     }
     if (typeof cell === "object" && cell !== null) {
+      if (this.#numbers > 0 || this.#isText) {
+        throw this.#error(row, `holds a list of ${cell.length} numbers, unlike the rows before`);
+      }
       this.#length ??= cell.length;
-      if (this.#length === cell.length && this.#numbers === 0 && !this.#isText) return;
-      throw this.#error(row, `holds a list of ${cell.length} numbers, unlike the rows before`);
+      if (this.#length !== cell.length) this.#other ??= { row, length: cell.length };
+      this.#length = Math.max(this.#length, cell.length);
+      return;
     }
     if (this.#length !== undefined) {
       throw this.#error(
         row,
         `holds ${textIn(cell)}, where the rows before hold lists of ${this.#length} numbers`,
+      );
+    }
+    if (listText.test(textIn(cell))) {
+      throw this.#error(
+        row,
+        `holds a list that was written as text, ${textIn(cell).slice(0, 20)} …: save such a column as JSON Lines or Parquet (datasets and pandas: to_json with lines, to_parquet)`,
       );
     }
     if (losesDigits(cell)) throw this.#error(row, tooLarge(textIn(cell)));
@@ -127,7 +139,7 @@ class ColumnSurvey {
       ...{ name: this.#name, at: this.at, missing: this.#missing },
       kind: isList ? "list" : this.#isText ? "category" : "number",
       yesOrNo: this.#truths > 0 && this.#numbers === 0 && this.#textCount === 0,
-      ...{ length: this.#length ?? 1, firstMissing: this.#firstMissing },
+      ...{ length: this.#length ?? 1, other: this.#other, firstMissing: this.#firstMissing },
       categories: this.#isText ? [...this.#texts].sort() : [],
     };
   }

@@ -6,12 +6,17 @@ export interface TableSource {
   /** The file, for messages. */
   readonly name: string;
   readonly columns: readonly string[];
-  /** What the file counts, and its number for the first row: "line", 2. */
-  readonly counts: { readonly what: string; readonly first: number };
+  /** What the file counts, and its number for the first row: "line", 2; a Parquet file its "index", 0, as pandas and `predict` do. */
+  readonly counts: { readonly what: "line" | "index"; readonly first: number };
   /** The lines of the rows read so far, where rows may take several lines and lines may be empty. */
   readonly lines?: RowLines;
-  /** Reads the rows, some at a time; each has one cell for every column. */
-  rows(): AsyncIterable<readonly (readonly Cell[])[]>;
+  /** Names of classes that the file records for columns of their numbers, as Hugging Face's ClassLabel. */
+  readonly classNames?: ReadonlyMap<string, readonly string[]>;
+  /**
+   * Reads the rows, some at a time; each has one cell for every column.
+   * @param only - the columns that are needed: the cells of others may be null, whatever the file holds there
+   */
+  rows(only?: readonly string[]): AsyncIterable<readonly (readonly Cell[])[]>;
 }
 
 /** In which line of its file each row ends. */
@@ -29,6 +34,10 @@ export class RowLines {
     return shift && row + shift.by;
   }
 }
+
+/** The place of a row in its file, for messages: rows count from 1. */
+export const placeOf = ({ counts, lines }: Pick<TableSource, "counts" | "lines">, row: number): string =>
+  `row ${row + 1} (${counts.what} ${lines?.of(row) ?? counts.first + row})`;
 
 /** Rows handed on at a time. */
 const chunk = 4096;
@@ -97,6 +106,17 @@ export const losesDigits = (cell: Cell | undefined): boolean =>
 /** What is wrong with such a number, as the end of a sentence. */
 export const tooLarge = (number: unknown): string =>
   `holds ${number}, which is too large to be exact (2^53 is the limit): divide it, put letters before it, or leave its column out with --columns`;
+
+/** The numbers of a list, or of lists in it that are equally long; undefined for anything else. */
+export function numbersOf(list: ArrayLike<unknown>): number[] | undefined {
+  const items = Array.from(list);
+  if (items.every((one) => typeof one === "number" || typeof one === "bigint")) return items.map(Number);
+  const parts = items.map((one) =>
+    Array.isArray(one) || ArrayBuffer.isView(one) ? numbersOf(one as ArrayLike<unknown>) : undefined,
+  );
+  const isWhole = parts.every((part) => part !== undefined && part.length === parts[0]?.length);
+  return isWhole ? (parts as number[][]).flat() : undefined;
+}
 
 /** The text in a cell. */
 export const textIn = (cell: Cell | undefined): string =>

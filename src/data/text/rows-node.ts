@@ -7,8 +7,8 @@ import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import { LabelRows } from "../tables/dataset.ts";
 import { labelFrom } from "../tables/plan.ts";
-import { placeOf, survey } from "../tables/survey.ts";
-import { type Cell, type TableSource, textIn } from "../tables/table-source.ts";
+import { survey } from "../tables/survey.ts";
+import { type Cell, placeOf, type TableSource, textIn } from "../tables/table-source.ts";
 import { columnsOf } from "./columns.ts";
 import type { TextConversion } from "./conversion.ts";
 import { paddedTokens, type TextOrPair, tokensIn } from "./tokenizer.ts";
@@ -64,7 +64,7 @@ export async function rows(
     column("attention_mask", attention),
     ...(types ? [column("token_type_ids", types)] : []),
   ];
-  const { classes } = label ?? {};
+  const classes = label?.classes ?? label?.names;
   const record: DataConversion = { version: 1, text, ...(classes && { classes }) };
   const whole = datasetOfColumns(name, size, columns, labels?.column(size));
   const count = (number: number) => number.toLocaleString("en-US");
@@ -166,7 +166,7 @@ async function labelOf(
   if (label.classes || label.length !== undefined) return label;
   const { columns } = await survey(source, [label.name]);
   const [found] = columns;
-  return found ? labelFrom(found) : label;
+  return found ? labelFrom(found, source) : label;
 }
 
 async function rowsIn(source: TableSource): Promise<number> {

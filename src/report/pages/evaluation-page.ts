@@ -38,7 +38,7 @@ export async function evaluationPage(
       ...h.facts(...facts),
       summary(h, evaluation),
       classTable(h, evaluation, nameOf),
-      labelTable(h, evaluation),
+      labelTable(h, evaluation, nameOf),
       confusion(h, evaluation, nameOf),
       worst(h, evaluation.worst, pictures, { dataset, nameOf }),
     ],
@@ -93,13 +93,18 @@ function classTable(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): 
   return h.section("classes", "Classes", h.table("Figures of each class", headings, rows));
 }
 
-function labelTable(h: Elements, { labels }: ModelEvaluation): Child {
+function labelTable(h: Elements, { labels }: ModelEvaluation, nameOf: NameOf): Child {
   if (!labels) return undefined;
   const rows = labels.labels.map(({ index, precision, recall, f1, auc, samples }) => [
-    ...[`${index}`, percent(precision), percent(recall), percent(f1), auc?.toFixed(4) ?? "–"],
+    ...[nameOf(index), percent(precision), percent(recall), percent(f1), auc?.toFixed(4) ?? "–"],
     samples.toLocaleString("en-US"),
   ]);
-  const headings = [{ text: "label" }, ...shares, { text: "AUC" }, { text: "samples" }];
+  const headings = [
+    { text: "label", kind: "text" as const },
+    ...shares,
+    { text: "AUC" },
+    { text: "samples" },
+  ];
   return h.section("labels", "Labels", h.table("Figures of each label", headings, rows));
 }
 

@@ -1,0 +1,176 @@
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { afterAll, expect, test } from "vitest";
+import {
+  conversionOf,
+  type Dataset,
+  loadData,
+  type Model,
+  readModel,
+  withConversion,
+} from "../../src/index.ts";
+import { cli, temporaryFolder } from "../cli/run-cli.ts";
+
+// scripts/oracles/hugging_face.py wrote the models and the Parquet files.
+const fixtures = "test/fixtures/hugging-face";
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
+
+function written(name: string, rows: readonly object[]): string {
+  const path = `${folder.path}/${name}`;
+  writeFileSync(path, rows.map((row) => JSON.stringify(row)).join("\n"));
+  return path;
+}
+
+const models = new Map<string, Promise<Model>>();
+const modelNamed = (name: string): Promise<Model> => {
+  const model = models.get(name) ?? readModel(`${fixtures}/${name}.onnx`);
+  models.set(name, model);
+  return model;
+};
+
+/** Every number of a dataset, by array; the labels are `y`. */
+async function numbers({ inputs, labels, size }: Dataset): Promise<Record<string, readonly number[]>> {
+  const rows = Array.from({ length: size }, (_, i) => i);
+  const all = [...(inputs?.values() ?? []), ...(labels ? [{ ...labels, name: "y" }] : [])];
+  const read = all.map(async ({ name, shape, fill }) => {
+    const values = new Float64Array(size * (shape[0] ?? 1));
+    await fill(rows, values);
+    return [name, [...values]] as const;
+  });
+  return Object.fromEntries(await Promise.all(read));
+}
+
+const rows = [
+  { input_ids: [5, 6, 7], attention_mask: [1, 1, 1], labels: [-100, 0, 1], text: ["a", "b"] },
+  { input_ids: [8, 9], attention_mask: [1, 1], labels: [-100, 2], text: ["c"] },
+];
+
+test("lists of tokens are filled up, and columns that the model does not take are not read", async () => {
+  const model = await modelNamed("tagger");
+  const data = await loadData(written("tags.jsonl", rows), { model });
+  expect(await numbers(data.train)).toEqual({
+    input_ids: [5, 6, 7, 8, 9, 0],
+    attention_mask: [1, 1, 1, 1, 1, 0],
+    y: [-100, 0, 1, -100, 2, -100],
+  });
+  expect(data.remarks?.[0]).toContain("3 tokens: shorter lists are filled up; not fed: text");
+  // Others are cut or filled up to the length of the run.
+  const trained = withConversion(model, data.conversion ?? { version: 1 });
+  const conversion = conversionOf(trained);
+  const longer = written("longer.jsonl", [
+    { ...rows[0], input_ids: [1, 2, 3, 4], attention_mask: [1, 1, 1, 1], labels: [0, 1, 2, 0] },
+  ]);
+  await expect(loadData(longer, { model, conversion })).rejects.toThrow(
+    'row 1 (line 1), column "input_ids" holds [1,2,3,4] where a list of at most 3 numbers (--length 4 has room for it, a smaller one cuts) is expected',
+  );
+  expect(await numbers((await loadData(longer, { model, conversion, length: 2 })).train)).toEqual({
+    ...{ input_ids: [1, 2], attention_mask: [1, 1], y: [0, 1] },
+  });
+  expect(
+    (await loadData(written("one.jsonl", rows.slice(0, 1)), { model, length: 5 })).train.y.shape,
+  ).toEqual([5]);
+});
+
+test("an attention mask that the data lack is made of the lengths", async () => {
+  const model = await modelNamed("llama");
+  const { train } = await loadData(
+    written(
+      "story.jsonl",
+      rows.map(({ input_ids }) => ({ input_ids })),
+    ),
+    { model },
+  );
+  expect(await numbers(train)).toEqual({
+    ...{ input_ids: [5, 6, 7, 8, 9, 0], attention_mask: [1, 1, 1, 1, 1, 0] },
+  });
+});
+
+test.each([
+  [
+    "labels",
+    [{ ...rows[0], labels: [0, 1] }, rows[1], { ...rows[0] }],
+    'column "labels" holds [0,1] where a label for each of its 3 tokens is expected',
+  ],
+  ["lists of lists", [{ ...rows[0], input_ids: [[1, 2], [3]] }], "lists in it are of one length"],
+  [
+    "other lists",
+    [
+      { ...rows[0], labels: [1, 2, 3, 4] },
+      { ...rows[1], labels: [1] },
+    ],
+    'row 2 (line 2), column "labels" holds a list of 1 numbers, unlike the rows before',
+  ],
+])("%s that do not fit are refused", async (name, given, words) => {
+  const path = written(`${name.replaceAll(" ", "-")}.jsonl`, given as object[]);
+  await expect(loadData(path, { model: await modelNamed("tagger") })).rejects.toThrow(words);
+});
+
+test("names of classes that datasets record are those of a table, too, and rows of Parquet count from 1 beside their index", async () => {
+  const model = await modelNamed("bert");
+  const { train, conversion, remarks } = await loadData(`${fixtures}/reviews.parquet`, { model });
+  expect(conversion?.classes).toEqual(["bad", "fair", "good"]);
+  expect([train.size, train.y.classes, train.inputs?.get("input_ids")?.shape]).toEqual([16, 3, [7]]);
+  expect(remarks?.[0]).toContain("not fed: idx");
+  const short = { ...conversion, version: 1 as const };
+  const table = short.table && JSON.parse(JSON.stringify(short.table).replaceAll('"length":7', '"length":4'));
+  await expect(
+    loadData(`${fixtures}/reviews.parquet`, { model, conversion: { ...short, table } }),
+  ).rejects.toThrow('row 1 (index 0), column "input_ids" holds [');
+});
+
+test("a dataset's folder of the Hub has its parts; several files of one part, and Arrow files, are refused", async () => {
+  const model = await modelNamed("bert");
+  const hub = `${folder.path}/hub`;
+  mkdirSync(`${hub}/data`, { recursive: true });
+  const put = (name: string) =>
+    copyFileSync(`${fixtures}/reviews.parquet`, `${hub}/data/${name}-of-00002.parquet`);
+  for (const part of ["train", "validation", "test"]) put(`${part}-00000`);
+  const { train, validation, test: tested } = await loadData(hub, { model });
+  expect([train, validation, tested].map((part) => part?.size)).toEqual([16, 16, 16]);
+  put("train-00001");
+  await expect(loadData(hub, { model })).rejects.toThrow(
+    'are both the part train: make one file of them (datasets: dataset.to_parquet("train.parquet"))',
+  );
+  const disk = `${folder.path}/disk`;
+  mkdirSync(disk);
+  writeFileSync(`${disk}/dataset_info.json`, "{}");
+  await expect(loadData(disk, { model })).rejects.toThrow("datasets' save_to_disk wrote this folder");
+});
+
+test("several labels have the names of their columns in evaluate and predict", async () => {
+  const [toxic, rude] = [
+    [1, 0, 1, 0],
+    [0, 0, 1, 1],
+  ];
+  const labelled = toxic.map((one, i) => ({
+    input_ids: [5 + i, 6],
+    toxic: one,
+    rude: rude[i],
+    kind: 1 - one,
+  }));
+  const path = written("labels.jsonl", labelled);
+  const flags = ["--data", path, "--label", "toxic,rude,kind", "--objective", "bce"];
+  const model = `${fixtures}/bert.onnx`;
+  const { stdout } = await cli("evaluate", model, ...flags, "--html", `${folder.path}/page.html`);
+  expect(stdout.match(/^ *(toxic|rude|kind) /gm)?.map((name) => name.trim())).toEqual([
+    "toxic",
+    "rude",
+    "kind",
+  ]);
+  expect(readFileSync(`${folder.path}/page.html`, "utf8")).toContain(">rude<");
+  const { stdout: json } = await cli("evaluate", model, ...flags, "--json");
+  expect(JSON.parse(json).labels.labels[1]).toMatchObject({ index: 1, name: "rude", samples: 2 });
+  await cli("predict", model, ...flags, "-o", `${folder.path}/scores.csv`);
+  expect(readFileSync(`${folder.path}/scores.csv`, "utf8").split("\n")[0]).toBe(
+    "sample,score.toxic,score.rude,score.kind",
+  );
+});
+
+test("lists that CSV holds as text are refused in words", async () => {
+  const model = await modelNamed("bert");
+  const csv = `${folder.path}/lists.csv`;
+  writeFileSync(csv, 'input_ids,labels\n"[5, 6]",1\n[7 8],0\n');
+  await expect(loadData(csv, { model })).rejects.toThrow(
+    'row 1 (line 2), column "input_ids" holds a list that was written as text, [5, 6] …: save such a column as JSON Lines or Parquet',
+  );
+});
