@@ -25,6 +25,9 @@ beforeAll(async () => {
   copyFileSync("models/mlp.onnx", join(folder, "model.onnx"));
   copyFileSync("test/fixtures/single/flat.script.onnx", join(folder, "single.onnx"));
   copyFileSync("models/cnn.onnx", join(folder, "cnn.onnx"));
+  for (const name of ["bert.onnx", "reviews.parquet"]) {
+    copyFileSync(join("test/fixtures/hugging-face", name), join(folder, name));
+  }
   writeFileSync(
     join(folder, "digits.npz"),
     npz(128, [1, 28, 28], (index) => index % 10),

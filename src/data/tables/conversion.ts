@@ -24,20 +24,14 @@ export type ColumnConversion =
       readonly kind: "list";
       readonly name: string;
       readonly length: number;
-      /** Tokens: shorter lists are filled up with 0. */
-      readonly padded?: Padding["padded"];
+      /** Tokens: shorter lists are filled up with 0, longer ones refused or cut. */
+      readonly padded?: "refused" | "cut";
       /** Not the numbers of the list, but 1 for each: the attention mask of its tokens. */
       readonly counts?: true;
       /** Standardization, place by place. */
       readonly mean?: readonly number[];
       readonly std?: readonly number[];
     };
-
-/** Lists that are filled up to a length, and what is done about longer ones. */
-export interface Padding {
-  readonly length: number;
-  readonly padded: "refused" | "cut";
-}
 
 /** The columns that are fed to one input, one after another. */
 export interface TableInput {
@@ -57,8 +51,8 @@ export interface TableConversion {
     readonly classes?: readonly string[];
     /** Numbers of each row, where they are a list, or those of several columns. */
     readonly length?: number;
-    /** Labels of tokens: shorter lists are filled up with −100. */
-    readonly padded?: Padding["padded"];
+    /** Labels of tokens: shorter lists are filled up with −100, longer ones refused or cut. */
+    readonly padded?: "refused" | "cut";
     /** Names of the classes whose numbers the column holds, or of the several columns. */
     readonly names?: readonly string[];
   };

@@ -1,8 +1,14 @@
 import { DataError, UsageError } from "../../errors.ts";
 import type { WantedInput } from "../model-inputs.ts";
-import type { Padding, TableConversion, TableInput, TableLabel } from "./conversion.ts";
+import type { TableConversion, TableInput, TableLabel } from "./conversion.ts";
 import type { SurveyedColumn } from "./survey.ts";
 import { type Cell, placeOf, type TableSource } from "./table-source.ts";
+
+/** Lists that are filled up to a length, and what is done about longer ones. */
+interface Padding {
+  readonly length: number;
+  readonly padded: "refused" | "cut";
+}
 
 /** The label of a place that does not count, as in PyTorch and in Hugging Face's libraries. */
 export const uncounted = -100;
