@@ -41,13 +41,19 @@ def _steps(value: Any, total: int, run: Run, least: int = 0) -> float:
     return max(least, math.floor(amount + 0.5))
 
 
+def _rise(options: Options, step: int, steps: float) -> float:
+    """The factor at a step of a warmup of so many."""
+    start = options.get("warmupStart", "1/warmup")
+    return step / steps if start == "1/warmup" else float(start + (1 - start) * (step - 1) / steps)
+
+
 def _after_warmup(options: Options, schedule: _Plain) -> Schedule:
     warmup = options.get("warmup", 0)
 
     def factor(step: int, run: Run) -> float:
         steps = _steps(warmup, run.total_steps, run)
         if step <= steps:
-            return step / steps
+            return _rise(options, step, steps)
         return schedule(int(step - steps), max(0, int(run.total_steps - steps)), run)
 
     return factor
@@ -141,6 +147,32 @@ def _polynomial(options: Options) -> Schedule:
     return _after_warmup(options, factor)
 
 
+def _inverse_sqrt(options: Options) -> Schedule:
+    timescale = options.get("timescale", "warmup")
+
+    def factor(step: int, run: Run) -> float:
+        steps = _steps(options.get("warmup", 0), run.total_steps, run)
+        if step <= steps:
+            return _rise(options, step, steps)
+        scale = steps or 10_000 if timescale == "warmup" else _steps(timescale, run.total_steps, run, 1)
+        return 1 / math.sqrt(1 + (step - steps - 1) / scale)
+
+    return factor
+
+
+def _stable_decay(options: Options) -> Schedule:
+    floor, curve = options.get("floor", 0), options.get("curve", "linear")
+
+    def factor(step: int, total: int, run: Run) -> float:
+        steps = _steps(options["decay"], total, run, 1)
+        done = min(1, max(0, (step - 1 - total + steps) / steps))
+        if curve == "cosine":
+            return _half_cosine(done, floor)
+        return float(floor + (1 - floor) * (1 - (done if curve == "linear" else math.sqrt(done))))
+
+    return _after_warmup(options, factor)
+
+
 def _exponential(options: Options) -> Schedule:
     smooth = options.get("curve", "stairs") == "smooth"
 
@@ -172,6 +204,7 @@ def _plateau(options: Options) -> Schedule:
     factor, floor = options.get("factor", 0.1), options.get("floor", 0)
     patience, cooldown = options.get("patience", 10), options.get("cooldown", 0)
     threshold, relative = options.get("threshold", 1e-4), options.get("thresholdMode", "rel") == "rel"
+    rise = _constant(options)
     figure, mode = figure_asked(str(options.get("monitor", "loss"))), options.get("mode", "auto")
 
     def of_step(step: int, run: Run) -> float:
@@ -196,7 +229,7 @@ def _plateau(options: Options) -> Schedule:
                 cooling, bad = cooling - 1, 0
             if bad > patience:
                 reached, cooling, bad = max(reached * factor, floor), cooldown, 0
-        return reached * min(1, step / max(1, _steps(options.get("warmup", 0), run.total_steps, run)))
+        return reached * rise(step, run)
 
     return of_step
 
@@ -214,6 +247,8 @@ _SCHEDULES: Mapping[str, Callable[[Options], Schedule]] = {
     "cosine-restarts": _cosine_restarts,
     "one-cycle": _one_cycle,
     "polynomial": _polynomial,
+    "inverse-sqrt": _inverse_sqrt,
+    "stable-decay": _stable_decay,
     "exponential": _exponential,
     "step": _step,
     "milestones": _milestones,
