@@ -1,6 +1,7 @@
 import { matchesAny } from "../analysis/name-patterns.ts";
 import { mayBacktrack } from "../block/bounded-pattern.ts";
 import { FileError, UsageError } from "../errors.ts";
+import { joinChunks } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { visibleLines } from "../visible.ts";
@@ -38,13 +39,7 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
   }
   for (const [name, tensor] of adapter.saved) tensors.set(`${prefix}${name}`, tensor);
   const pieces = encodeTensors(tensors, { format: "pt", [configKey]: config });
-  const bytes = new Uint8Array(pieces.reduce((sum, { length }) => sum + length, 0));
-  let offset = 0;
-  for (const piece of pieces) {
-    bytes.set(piece, offset);
-    offset += piece.length;
-  }
-  return { tensors: bytes, config: `${config}\n` };
+  return { tensors: joinChunks(pieces), config: `${config}\n` };
 }
 
 /** PEFT's name of a module inside of other modules with adapters, such as the last projection of an attention. */

@@ -93,6 +93,7 @@ class Observer {
   readonly #options: ObserveOptions;
   readonly #probe: Probe;
   readonly #failed = new Set<string>();
+  readonly #told = new Set<string>();
   #meter: Promise<GradientMeter> | undefined;
 
   constructor(trainer: Trainer, dataset: Dataset, options: ObserveOptions, probe: Probe) {
@@ -130,7 +131,7 @@ class Observer {
     const layers = await trainerAngles(
       this.#trainer,
       this.#dataset,
-      this.#options,
+      { ...this.#options, onLimit: (what) => this.#limited(what) },
       this.#probe,
       this.#attempt,
     );
@@ -142,6 +143,13 @@ class Observer {
         ...(response && { responses: response }),
       };
     });
+  }
+
+  /** Says once what takes part in the measurements of a large network. */
+  #limited(what: string): void {
+    if (this.#told.has(what)) return;
+    this.#told.add(what);
+    this.#options.onMessage?.(`the report's angles are those of ${what}: sorth-onnx angles measures more`);
   }
 
   /** Does a measurement. If it fails, reports that once, returns undefined, and does not try the measurement again. */

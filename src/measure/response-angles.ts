@@ -22,16 +22,17 @@ import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-st
 import { addResponseSums, type ResponseSums } from "./response-gram.ts";
 import { mostSums } from "./response-memory.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
-import { affordableUnits, sampledIndices, unitSample } from "./unit-sample.ts";
+import { affordableUnits, type RunLimits, sampledIndices, unitSample } from "./unit-sample.ts";
 
 /**
  * Measures the angles between the responses of the units of each layer on given data. `Library.responseAngles` documents it.
+ * @param options - `most`: the number of samples that take part, if it is less than that of the data
  * @param choose - takes other sites than those that are found
  */
 export async function responseAngles(
   model: Model,
   data: Feeds,
-  options: ResponseAngleOptions,
+  options: ResponseAngleOptions & RunLimits & { readonly most?: number },
   probe: Probe,
   choose: (graph: Graph, sites: readonly Site[]) => readonly Site[] = (_, sites) => sites,
 ): Promise<AngleReport<LayerResponseAngles>> {
@@ -42,15 +43,22 @@ export async function responseAngles(
   checkNoArtifact(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   await writeOutLayers(graph);
-  const { chunks, dimensions } = sampleChunks(graph, data, batch);
+  const { chunks, samples, dimensions } = sampleChunks(graph, data, batch, options.most);
   await writeOutBodies(graph, model, probe);
   await inferShapes(graph, probe, dimensions);
   const found = findSites(graph, { leastRows: 2, hidden: hiddenLayers(graph) });
   const sites = choose(graph, found.sites);
   const { skipped } = found;
+  const rowsOf = ({ rows }: Site) => (dimensions.batch === undefined ? rows * chunks.length : rows);
+  const forward = sites.reduce((sum, site) => sum + rowsOf(site) * site.units * site.fanIn, 0);
+  const affordable = Math.max(1, Math.floor(samples * ((options.forward ?? forward) / forward)));
+  if (affordable < samples && options.most === undefined) {
+    options.onLimit?.(`responses to ${affordable} of ${samples} samples`);
+    return responseAngles(model, data, { ...options, most: affordable }, probe, choose);
+  }
   // Each chunk adds its products.
-  const works = sites.map(({ units, groups, rows }) => ({ units, groups, length: rows * chunks.length }));
-  const mostUnits = affordableUnits(works, probe, options.full);
+  const works = sites.map((site) => ({ ...site, length: rowsOf(site) }));
+  const mostUnits = affordableUnits(works, probe, options);
   const measured = sumsOf(model, graph, sites, { gamma, mostUnits }, chunks, probe);
   const layers: LayerResponseAngles[] = [];
   for await (const { site, gram, saturated, places } of measured) {
@@ -60,7 +68,7 @@ export async function responseAngles(
       skipped.push({ name, op, reason: "its responses hold NaN" });
       continue;
     }
-    const rows = dimensions.batch === undefined ? site.rows * chunks.length : site.rows;
+    const rows = rowsOf(site);
     const taken = { units: places ? places.length * groups : units, groups };
     const { statistics, meanSquare } = responseStatistics(gram, taken, {
       indices: places && sampledIndices(places, units, groups),

@@ -3,7 +3,7 @@ import { siteOps } from "../analysis/sites.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { affordableUnits } from "./unit-sample.ts";
+import { affordableUnits, runLimits } from "./unit-sample.ts";
 
 /** Bytes of Gram matrices that are summed at the same time: with more, the responses are computed again for the next layers. */
 export const mostSums = 128 * 2 ** 20;
@@ -20,7 +20,7 @@ export function responseMemory(model: Model): number {
     const units = unitsOf(node);
     return units ? [{ units, groups: node.int("group", 1), length: samples }] : [];
   });
-  const most = affordableUnits(works, { float64: true } as Probe);
+  const most = affordableUnits(works, { float64: true } as Probe, { share: runLimits.share });
   const sums = works.map(
     ({ units, groups }) => (Math.min(units, most) ** 2 / groups) * Float64Array.BYTES_PER_ELEMENT,
   );

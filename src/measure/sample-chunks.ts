@@ -12,6 +12,8 @@ export type Feeds = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tenso
 export interface SampleChunks {
   /** Feeds of each chunk. */
   readonly chunks: readonly ReadonlyMap<string, Tensor>[];
+  /** Number of samples in them. */
+  readonly samples: number;
   /** The sizes of the model's free dimensions; a free batch axis has the size `total`. */
   readonly dimensions: DimensionOptions;
 }
@@ -21,9 +23,15 @@ export interface SampleChunks {
  * fixed batch, every chunk has exactly that size, and samples after the last whole chunk are left out.
  *
  * @param batch - samples in a chunk, if the model leaves its batch open
+ * @param most - samples in all chunks; a model with a fixed batch gets at least one batch
  * @throws SorthError when an input has no data, or data of another type or shape.
  */
-export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleChunks {
+export function sampleChunks(
+  graph: Graph,
+  feeds: Feeds,
+  batch: number,
+  most = Number.POSITIVE_INFINITY,
+): SampleChunks {
   const data: ReadonlyMap<string, Tensor> = feeds instanceof Map ? feeds : new Map(Object.entries(feeds));
   const inputs = fedInputs(graph);
   const stranger = [...data.keys()].find((name) => !inputs.some((input) => input.name === name));
@@ -46,8 +54,10 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
     );
   }
   const fixed = first?.input.declared?.[first.axis];
-  const size = typeof fixed === "number" ? fixed : Math.min(batch, given);
-  const total = typeof fixed === "number" ? given - (given % size) : given;
+  const isFixed = typeof fixed === "number";
+  const size = isFixed ? fixed : Math.min(batch, given);
+  const taken = Math.min(given, isFixed ? Math.max(most, size) : most);
+  const total = isFixed ? taken - (taken % size) : taken;
   if (total === 0) {
     throw new DataError(`the model fixes its batch at ${size} samples, but only ${given} were given`);
   }
@@ -72,7 +82,7 @@ export function sampleChunks(graph: Graph, feeds: Feeds, batch: number): SampleC
       }),
     ),
   );
-  return { chunks, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
+  return { chunks, samples: total, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
 }
 
 /** The data of one input. */

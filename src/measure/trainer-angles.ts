@@ -8,13 +8,14 @@ import { given } from "../given.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
 import { responseAngles } from "./response-angles.ts";
+import { type RunLimits, runLimits } from "./unit-sample.ts";
 import { weightAngles } from "./weight-angles.ts";
 
 /** Options of {@link trainerAngles}. */
 export interface TrainerAngleOptions {
   /** Measure weight angles (default true). */
   readonly weights?: boolean;
-  /** Samples to measure response angles on, drawn with a fixed seed (default 256; 0 for none). */
+  /** Samples to measure response angles on, drawn with a fixed seed (default 256, or fewer for a large network; 0 for none). */
   readonly samples?: number;
   /** Steepness of tanh(γY) for response angles (default 10). */
   readonly gamma?: number;
@@ -22,6 +23,8 @@ export interface TrainerAngleOptions {
   readonly vectors?: boolean;
   /** Also returns the matrices of cosines of responses (default false). */
   readonly cosines?: boolean;
+  /** Measures all units, and all 256 samples, of a large network too, however long it takes (default false). */
+  readonly full?: boolean;
 }
 
 /** The angles of one layer of a run. */
@@ -38,7 +41,7 @@ export type Attempt = <T>(what: string, measurement: () => Promise<T>) => Promis
 export async function trainerAngles(
   trainer: Trainer,
   dataset: Dataset,
-  options: TrainerAngleOptions,
+  options: TrainerAngleOptions & Pick<RunLimits, "onLimit">,
   probe: Probe,
   attempt: Attempt = (_, measurement) => measurement(),
 ): Promise<TrainerAngles[]> {
@@ -50,15 +53,25 @@ export async function trainerAngles(
   });
   if (!model) return [];
   const { batch, dims, normalize = "none" } = trainer.options;
+  const { share, forward } = runLimits;
+  const limits = options.full
+    ? { full: true }
+    : given({
+        share,
+        onLimit: options.onLimit,
+        forward: options.samples === undefined ? forward : undefined,
+      });
   const sizes = given({ batch, dims });
   const ofWeights = weights
-    ? await attempt("weight angles", () => weightAngles(model, { ...sizes, vectors, spectra: false }, probe))
+    ? await attempt("weight angles", () =>
+        weightAngles(model, { ...sizes, ...limits, vectors, spectra: false }, probe),
+      )
     : undefined;
   const ofResponses =
     samples > 0
       ? await attempt("response angles", async () => {
           const feeds = await sampleFeeds(model, drawn(dataset, samples), samples, { normalize });
-          const settings = { ...(gamma !== undefined && { gamma }), cosines };
+          const settings = { ...limits, ...(gamma !== undefined && { gamma }), cosines };
           // Beside their adapters, the weights of a large base stay in its file.
           const adapted = hasAdapters(trainer.model) && !hasAdapters(model);
           return adapted

@@ -14,6 +14,19 @@ const mostOfReport = { float64: 1.5e11, plain: 1.5e10 };
 /** Cost of a pair's angle and statistics (70 ns) in multiplications of ONNX Runtime (0.08 ns). */
 const perPair = 800;
 
+/** Limits of a measurement that is repeated during a run, so that it takes seconds for a network of any size. */
+export interface RunLimits {
+  /** The part of the work for pairs that a report may take. */
+  readonly share?: number;
+  /** Most multiplications of the layers' forward pass over all samples; with more, fewer samples take part. */
+  readonly forward?: number;
+  /** Receives what takes part where not everything does. */
+  readonly onLimit?: (what: string) => void;
+}
+
+/** About 1.5 s each for the pairs of weights, those of responses, and the forward pass. */
+export const runLimits = { share: 1 / 8, forward: 5e10 };
+
 /** What the pairs of a layer cost. */
 export interface PairWork {
   readonly units: number;
@@ -25,15 +38,20 @@ export interface PairWork {
 /**
  * Most units of a layer that form pairs, so that a report of many large layers takes seconds: {@link mostUnits}, halved until
  * all layers together are affordable.
- * @param full - all units, however long it takes
+ * @param limits - `full`: all units, however long it takes
  */
-export function affordableUnits(layers: readonly PairWork[], probe: Probe, full = false): number {
+export function affordableUnits(
+  layers: readonly PairWork[],
+  probe: Probe,
+  { full = false, share = 1, onLimit }: RunLimits & { readonly full?: boolean } = {},
+): number {
   if (full) return Number.POSITIVE_INFINITY;
-  const budget = probe.float64 ? mostOfReport.float64 : mostOfReport.plain;
+  const budget = share * (probe.float64 ? mostOfReport.float64 : mostOfReport.plain);
   let most = mostUnits;
   const work = ({ units, groups, length }: PairWork) =>
     (Math.min(units, most) ** 2 / (2 * groups)) * (length + perPair);
   while (most > fewestUnits && layers.reduce((sum, layer) => sum + work(layer), 0) > budget) most /= 2;
+  if (layers.some(({ units }) => units > most)) onLimit?.(`at most ${most} units of a layer`);
   return most;
 }
 

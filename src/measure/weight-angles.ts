@@ -29,7 +29,14 @@ import {
   spectrumBudget,
   spectrumOf,
 } from "./spectrum.ts";
-import { affordableUnits, mostUnits, sampledIndices, sampledMatrix, unitSample } from "./unit-sample.ts";
+import {
+  affordableUnits,
+  mostUnits,
+  type RunLimits,
+  sampledIndices,
+  sampledMatrix,
+  unitSample,
+} from "./unit-sample.ts";
 import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
 
 /** Options of {@link weightAngles}. */
@@ -43,7 +50,7 @@ export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
 /** Measures the angles between the weight vectors of the units of each layer. `Library.weightAngles` documents it. */
 export async function weightAngles(
   model: Model,
-  options: WeightAngleOptions,
+  options: WeightAngleOptions & RunLimits,
   probe: Probe,
 ): Promise<AngleReport<LayerWeightAngles>> {
   const { batch, dims } = options;
@@ -65,7 +72,7 @@ export async function weightAngles(
     units: affordableUnits(
       sites.map(({ units, groups, fanIn }) => ({ units, groups, length: fanIn })),
       probe,
-      options.full,
+      options,
     ),
   };
   const layers: LayerWeightAngles[] = [];

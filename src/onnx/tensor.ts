@@ -4,7 +4,7 @@ import { DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
 import { fromFields } from "./fields.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
-import { chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
+import { type Chunk, chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
 import {
   arrayFor,
   byteLengthOf,
@@ -166,6 +166,11 @@ export class Tensor {
       throw new SorthError(`tensor "${this.name}" holds strings, which have no raw bytes`);
     const numeric = data as NumericArray;
     return new Uint8Array(numeric.buffer, numeric.byteOffset, numeric.byteLength);
+  }
+
+  /** The raw bytes, or the part of a file that holds them and has not been read. @throws SorthError for strings */
+  get chunk(): Chunk {
+    return this.#stored && !this.#data ? this.#stored : this.bytes;
   }
 
   /**

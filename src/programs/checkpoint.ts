@@ -1,5 +1,6 @@
 import { FileError, messageOf } from "../errors.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
+import type { Chunk } from "../onnx/stored.ts";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 
 /** Element types by the names of the safetensors format. */
@@ -23,14 +24,14 @@ const ownNames = new Map(
 
 /**
  * Writes named tensors as a file of the safetensors format: 8 bytes of header length, a JSON header, the numbers.
- * The numbers are views, not copies: the pieces are to be written one after the other.
+ * The numbers are views, not copies, or computed when they are read: the pieces are to be written one after the other.
  *
  * @param metadata - texts kept in the header
  */
 export function encodeTensors(
   tensors: ReadonlyMap<string, Tensor>,
   metadata: Readonly<Record<string, string>>,
-): Uint8Array[] {
+): Chunk[] {
   let offset = 0;
   const entries: [string, unknown][] = [];
   for (const [name, tensor] of tensors) {
@@ -50,7 +51,7 @@ export function encodeTensors(
   json.set(text);
   const length = new Uint8Array(8);
   new DataView(length.buffer).setBigUint64(0, BigInt(json.length), true);
-  return [length, json, ...[...tensors.values()].map(({ bytes }) => bytes)];
+  return [length, json, ...[...tensors.values()].map(({ chunk }) => chunk)];
 }
 
 /**

@@ -1,5 +1,6 @@
 import { FileError, RuntimeError, SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
+import type { AverageKind } from "../optimizers/averages.ts";
 import { type StepPorts, statePorts } from "./step-ports.ts";
 
 /** The state that a run has reached, by the names in the model. */
@@ -21,25 +22,49 @@ export function stateOf(
   session: ReadonlyMap<string, Tensor>,
   updates: number,
 ): TrainerState {
-  const copyOf = (name: string, input: string): Tensor => {
-    const tensor = session.get(input);
-    if (!tensor) throw new RuntimeError(`the session lost "${name}"`);
-    return Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data);
-  };
-  const named = (list: readonly { name: string; input: string }[]) =>
-    new Map(list.map(({ name, input }) => [name, copyOf(name, input)]));
+  const named = (list: readonly Named[]) => copies(session, list);
   return {
     parameters: named(ports.parameters),
     statistics: named(ports.statistics),
     slots: new Map(
       ports.parameters.map(({ name, slots }) => [
         name,
-        new Map([...slots].map(([slot, { input }]) => [slot, copyOf(slot, input)])),
+        named([...slots].map(([slot, { input }]) => ({ name: slot, input }))),
       ]),
     ),
     ...(ports.shared && { shared: named(ports.shared) }),
     updates,
   };
+}
+
+/**
+ * What a model holds of the state: the parameters, or the averages in their place, and the running statistics. The numbers are
+ * copied.
+ */
+export function weightsOf(
+  { parameters, statistics }: Pick<StepPorts, "parameters" | "statistics">,
+  session: ReadonlyMap<string, Tensor>,
+  average: AverageKind | undefined,
+): Map<string, Tensor> {
+  const own = parameters.map(({ name, input, slots }) => ({
+    name,
+    input: (average && slots.get(average)?.input) ?? input,
+  }));
+  return copies(session, [...own, ...statistics]);
+}
+
+/** A name in the model, and the session's input for it. */
+type Named = { readonly name: string; readonly input: string };
+
+/** Copies of some tensors of a session, by their names in the model. */
+function copies(session: ReadonlyMap<string, Tensor>, list: readonly Named[]): Map<string, Tensor> {
+  return new Map(
+    list.map(({ name, input }) => {
+      const tensor = session.get(input);
+      if (!tensor) throw new RuntimeError(`the session lost "${name}"`);
+      return [name, Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data)];
+    }),
+  );
 }
 
 /**

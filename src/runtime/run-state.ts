@@ -1,9 +1,17 @@
 import { UsageError } from "../errors.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { AverageKind } from "../optimizers/averages.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import { modelPorts } from "../programs/state-layout.ts";
 import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import { checkWholeState, sessionTensors, stateOf, type TrainerState } from "../programs/trainer-state.ts";
+import {
+  checkWholeState,
+  sessionTensors,
+  stateOf,
+  type TrainerState,
+  weightsOf,
+} from "../programs/trainer-state.ts";
 import { type Position, startPosition } from "./run-position.ts";
 import type { StoredRun } from "./stored-run.ts";
 import type { TrainingSession } from "./training-session.ts";
@@ -32,11 +40,20 @@ export class RunState {
 
   /** @throws SorthError between the steps of an epoch, when the session may hold newer numbers */
   read(): TrainerState {
-    const state = this.#session.state();
     const { step, before = 0 } = this.#position;
-    if (state) return stateOf(this.ports, state, before + step);
+    return stateOf(this.ports, this.#held(), before + step);
+  }
+
+  /** Copies of the weights alone ({@link weightsOf}), a third of Adam's state. @throws SorthError as {@link read} does */
+  weights(average: AverageKind | undefined): ReadonlyMap<string, Tensor> {
+    return weightsOf(this.ports, this.#held(), average);
+  }
+
+  #held(): ReadonlyMap<string, Tensor> {
+    const state = this.#session.state();
+    if (state) return state;
     throw new UsageError(
-      `the state of step ${step} is not at hand: await trainer.readState() first, or ask after an epoch`,
+      `the state of step ${this.#position.step} is not at hand: await trainer.readState() first, or ask after an epoch`,
     );
   }
 

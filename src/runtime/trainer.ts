@@ -6,7 +6,7 @@ import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
-import { type AveragedOption, averagedParameters, averageOf } from "./averages.ts";
+import { type AveragedOption, averageOf } from "./averages.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop } from "./fit-loop.ts";
@@ -304,10 +304,8 @@ export class Trainer {
    * @throws SorthError as {@link state} does; UsageError for `averaged` where no average is kept
    */
   export(options: ExportOptions = {}): Model {
-    const state = this.state();
-    const weights = averagedParameters(state, averageOf(this.step.ports, options));
-    const all = new Map([...weights, ...state.statistics]);
-    const model = withWeights(this.#parts.model, all, { ...this.#options, ...options });
+    const weights = this.#run.weights(averageOf(this.step.ports, options));
+    const model = withWeights(this.#parts.model, weights, { ...this.#options, ...options });
     return options.merge === false ? model : this.#parts.merged(model);
   }
 

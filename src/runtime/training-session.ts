@@ -2,7 +2,7 @@ import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
-import { allInModel, allInStep, modelPorts } from "../programs/state-layout.ts";
+import { allInModel, allInModelWhenRead, allInStep, modelPorts } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { averageInputs } from "./averages.ts";
 import { checkReplaces } from "./ort-session.ts";
@@ -75,21 +75,24 @@ export class TrainingSession {
     this.#looked = undefined;
   }
 
-  /** The state by input name; undefined when {@link readState} has to fetch it or settle first. */
+  /** The state by input name, valid until the next run; undefined when {@link readState} has to fetch it or settle first. */
   state(): ReadonlyMap<string, Tensor> | undefined {
     const state = this.settled ? this.#session.state() : undefined;
-    return state && allInModel(this.#ports, state);
+    return state && allInModelWhenRead(this.#ports, state);
   }
 
   async readState(): Promise<ReadonlyMap<string, Tensor>> {
     await this.settle();
-    return allInModel(this.#ports, await this.#session.readState());
+    return allInModelWhenRead(this.#ports, await this.#session.readState());
   }
 
   /** The first NaN or infinite number of the state, and its place. Each state is looked through once. */
   async brokenNumber(): Promise<string | undefined> {
-    const state = await this.readState();
-    this.#looked ??= { broken: brokenNumber(state) };
+    await this.settle();
+    const state = await this.#session.readState();
+    // Places are those in the model, whose form is computed for a broken state alone.
+    const look = () => brokenNumber(state) && brokenNumber(allInModelWhenRead(this.#ports, state));
+    this.#looked ??= { broken: look() };
     return this.#looked.broken;
   }
 

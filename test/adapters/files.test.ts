@@ -18,6 +18,7 @@ import {
   Tensor,
   writeAdapter,
 } from "../../src/index.ts";
+import { joinChunks } from "../../src/onnx/stored.ts";
 import { encodeTensors } from "../../src/programs/checkpoint.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
 import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
@@ -36,7 +37,7 @@ describe("a file of PEFT", () => {
     ["base_model.model.fc1.lora_A.weight", Tensor.float("a", [1, 4], [1, 2, 3, 4])],
     ["base_model.model.fc1.lora_B.weight", Tensor.float("b", [2, 1], [1, 2])],
   ]);
-  const file = new Uint8Array(Buffer.concat(encodeTensors(numbers, {})));
+  const file = joinChunks(encodeTensors(numbers, {}));
 
   test.each([
     ["{", "adapter_config.json is not JSON"],
@@ -56,7 +57,7 @@ describe("a file of PEFT", () => {
   ])("in which %s names a part again is refused", async (name, message) => {
     const saved = ["base_model.model.fc2.weight", Tensor.float("c", [1], [1])] as const;
     const again = [name, Tensor.float("d", [1, 4], [5, 6, 7, 8])] as const;
-    const bytes = new Uint8Array(Buffer.concat(encodeTensors(new Map([...numbers, saved, again]), {})));
+    const bytes = joinChunks(encodeTensors(new Map([...numbers, saved, again]), {}));
     const read = decodeAdapter(bytes, '{"peft_type":"LORA"}');
     await expect(read).rejects.toThrow(message ?? "only one of lora_A and lora_B");
   });
@@ -88,10 +89,7 @@ describe("a file of PEFT", () => {
       ["base_model.model.fc2.weight", Tensor.float("w", [3, 2], [1, 2, 3, 4, 5, 6])],
       ["base_model.model.emb.base_layer.weight", Tensor.float("e", [1, 2], [7, 8])],
     ]);
-    const adapter = await decodeAdapter(
-      new Uint8Array(Buffer.concat(encodeTensors(more, {}))),
-      '{"peft_type":"LORA"}',
-    );
+    const adapter = await decodeAdapter(joinChunks(encodeTensors(more, {})), '{"peft_type":"LORA"}');
     expect([...adapter.saved.keys()]).toEqual(["fc2.weight"]);
     const merged = graphOf(await mergeAdapters(builtModel(b), adapter));
     expect(merged.valueNamed("fc2.weight").initializer?.numbers()).toEqual([1, 3, 5, 2, 4, 6]);

@@ -13,7 +13,7 @@ it("a report of many large layers takes fewer units of each, and one that asks f
   // 48 layers of 4,096 × 4,096, 3.2 GB: 2.0e12 multiplications for all pairs, 1.2e11 for those of 1,024 units.
   expect(affordableUnits(layers(48, 4096, 4096), node)).toBe(1024);
   expect(affordableUnits(layers(4, 4096, 4096), web)).toBe(1024);
-  expect(affordableUnits(layers(48, 4096, 4096), node, true)).toBe(Number.POSITIVE_INFINITY);
+  expect(affordableUnits(layers(48, 4096, 4096), node, { full: true })).toBe(Number.POSITIVE_INFINITY);
   // Small layers cost nothing, however many there are, and groups form no pairs with each other.
   expect(affordableUnits(layers(200, 512, 4608), node)).toBe(4096);
   expect(affordableUnits(layers(16, 4096, 4096, 16), node)).toBe(4096);

@@ -17,6 +17,7 @@ import {
   type TrainerOptions,
 } from "../../src/index.ts";
 import { combined } from "../../src/losses/public.ts";
+import { joinChunks } from "../../src/onnx/stored.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { chain, decayWeights } from "../../src/optimizers/public.ts";
@@ -198,10 +199,7 @@ async function madeOld(where: string): Promise<void> {
   const { tensors, metadata } = decodeTensors(await readFile(path), path);
   const options =
     '{"numbers":{"batch":8,"threads":1},"objective":"cross-entropy","optimizer":{"name":"adamw","options":{"beta1":0.9,"beta2":0.999,"epsilon":1e-8,"weightDecay":0.01}},"penalties":[],"patterns":{"freeze":"^fc3"},"functions":[]}';
-  await writeFile(
-    path,
-    Buffer.concat(encodeTensors(tensors, { options, position: metadata.position ?? "" })),
-  );
+  await writeFile(path, joinChunks(encodeTensors(tensors, { options, position: metadata.position ?? "" })));
 }
 
 describe("a checkpoint of an older version", () => {
@@ -259,7 +257,7 @@ describe("what a checkpoint holds", () => {
 
   test("a tensor named __proto__, and none named as the format names its texts", () => {
     const one = new Map([["__proto__", Tensor.float("__proto__", [1], [5])]]);
-    const file = Buffer.concat(encodeTensors(one, { a: "b" }));
+    const file = joinChunks(encodeTensors(one, { a: "b" }));
     const { tensors, metadata } = decodeTensors(file, "f");
     expect([[...tensors.keys()], tensors.get("__proto__")?.numbers(), metadata]).toEqual([
       ...[["__proto__"], [5], { a: "b" }],
@@ -286,7 +284,7 @@ describe("what a checkpoint holds", () => {
     ) => {
       const file = { tensors: new Map(tensors), metadata: { ...metadata } };
       change(file);
-      await writeFile(path, Buffer.concat(encodeTensors(file.tensors, file.metadata)));
+      await writeFile(path, joinChunks(encodeTensors(file.tensors, file.metadata)));
       return expect(Trainer.resume(where)).rejects;
     };
     const position = (change: object) => (file: { metadata: Record<string, string> }) => {

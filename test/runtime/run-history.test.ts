@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type EvaluationResult, Trainer, type TrainingEvent } from "../../src/index.ts";
+import { joinChunks } from "../../src/onnx/stored.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
 import { withEpoch } from "../../src/runtime/run-history.ts";
 import { positionFromText, startPosition } from "../../src/runtime/run-position.ts";
@@ -43,7 +44,7 @@ test("a checkpoint keeps the figures of every epoch, and a resumed run adds to t
   const { tensors, metadata } = decodeTensors(await readFile(path), path);
   const { history: _, ...old } = JSON.parse(metadata.position ?? "");
   const position = JSON.stringify(old);
-  await writeFile(path, Buffer.concat(encodeTensors(tensors, { ...metadata, position })));
+  await writeFile(path, joinChunks(encodeTensors(tensors, { ...metadata, position })));
   const later = await Trainer.resume(folder);
   await losses(later, train, { checkpoint: folder, epochs: 4 });
   expect((await stored())?.map(({ step }) => step)).toEqual([24]);
