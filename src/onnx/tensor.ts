@@ -168,7 +168,10 @@ export class Tensor {
     return new Uint8Array(numeric.buffer, numeric.byteOffset, numeric.byteLength);
   }
 
-  /** The raw bytes, or the part of a file that holds them and has not been read. @throws SorthError for strings */
+  /**
+   * The raw bytes, or the part of a file that holds them and has not been read. @throws SorthError for strings
+   * @internal
+   */
   get chunk(): Chunk {
     return this.#stored && !this.#data ? this.#stored : this.bytes;
   }

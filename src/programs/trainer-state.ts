@@ -1,7 +1,7 @@
-import { FileError, RuntimeError, SorthError } from "../errors.ts";
+import { RuntimeError, SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
-import { type StepPorts, statePorts } from "./step-ports.ts";
+import type { StepPorts } from "./step-ports.ts";
 
 /** The state that a run has reached, by the names in the model. */
 export interface TrainerState {
@@ -65,26 +65,6 @@ function copies(session: ReadonlyMap<string, Tensor>, list: readonly Named[]): M
       return [name, Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data)];
     }),
   );
-}
-
-/**
- * Checks that tensors are exactly the state of a step.
- * @param where - their origin, for the message
- * @throws SorthError for a tensor that is missing, left over, or of another type or shape
- */
-export function checkWholeState(ports: StepPorts, tensors: ReadonlyMap<string, Tensor>, where: string): void {
-  const expected = statePorts(ports);
-  const other = (what: string) =>
-    new FileError(`${where} is of another run, or damaged: ${what}; give the folder as it was saved`);
-  for (const { input, type, shape } of expected) {
-    const tensor = tensors.get(input);
-    if (!tensor) throw other(`it has no "${input}"`);
-    if (tensor.type === type && tensor.dims.join() === shape.join()) continue;
-    throw other(`"${input}" is ${tensor.type}[${tensor.dims}] in it, and ${type}[${shape}] in the model`);
-  }
-  const names = new Set(expected.map(({ input }) => input));
-  const extra = [...tensors.keys()].find((name) => !names.has(name));
-  if (extra !== undefined) throw other(`it has a "${extra}" that the run does not train`);
 }
 
 /** The inputs of a graph that take a state; a graph of gradients alone has no slots. */

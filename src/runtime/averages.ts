@@ -1,8 +1,6 @@
 import { UsageError } from "../errors.ts";
-import type { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import type { TrainerState } from "../programs/trainer-state.ts";
 
 /** Whether to take the average of the weights that a run keeps, or the weights themselves; default: the average if there is one. */
 export interface AveragedOption {
@@ -21,17 +19,6 @@ export function averageOf(
   if (averaged && average === undefined) throw noAverage();
   return averaged ? average : undefined;
 }
-
-/** The parameters, or their averages, by name. */
-export const averagedParameters = (
-  { parameters, slots }: TrainerState,
-  average: AverageKind | undefined,
-): ReadonlyMap<string, Tensor> =>
-  average === undefined
-    ? parameters
-    : new Map(
-        [...parameters].map(([name, own]) => [name, slots.get(name)?.get(average)?.named(name) ?? own]),
-      );
 
 /** Inputs of averages by the inputs of their parameters. */
 export const averageInputs = (

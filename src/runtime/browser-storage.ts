@@ -1,5 +1,4 @@
 import { FileError, messageOf } from "../errors.ts";
-import { type Chunk, chunkBytes } from "../onnx/stored.ts";
 
 /** A folder in the page's own storage (the origin private file system), by its path from the top. */
 export async function storedFolder(path: string, create: boolean): Promise<FileSystemDirectoryHandle> {
@@ -18,16 +17,13 @@ export async function storedFile(folder: string, name: string): Promise<File> {
 export async function writeStored(
   folder: string,
   name: string,
-  chunks: readonly (Chunk | Blob | string)[],
+  chunks: Iterable<Uint8Array | Blob | string>,
 ): Promise<void> {
   const handle = await handleOf(folder, name, true);
   // The file changes only when the stream is closed: whole or not at all.
   const stream = await handle.createWritable();
   try {
-    for (const chunk of chunks) {
-      const read = typeof chunk === "object" && "file" in chunk ? chunkBytes(chunk) : chunk;
-      await stream.write(read as Uint8Array<ArrayBuffer> | Blob | string);
-    }
+    for (const chunk of chunks) await stream.write(chunk as Uint8Array<ArrayBuffer> | Blob | string);
     await stream.close();
   } catch (error) {
     await stream.abort().catch(() => {});

@@ -5,13 +5,7 @@ import { initialTensors } from "../programs/initial-state.ts";
 import { modelPorts } from "../programs/state-layout.ts";
 import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import {
-  checkWholeState,
-  sessionTensors,
-  stateOf,
-  type TrainerState,
-  weightsOf,
-} from "../programs/trainer-state.ts";
+import { sessionTensors, stateOf, type TrainerState, weightsOf } from "../programs/trainer-state.ts";
 import { type Position, startPosition } from "./run-position.ts";
 import type { StoredRun } from "./stored-run.ts";
 import type { TrainingSession } from "./training-session.ts";
@@ -65,7 +59,8 @@ export class RunState {
   }
 
   /** Goes to a checkpoint. @throws SorthError for that of another run */
-  goTo({ where, tensors, position }: StoredRun): void {
+  async goTo({ where, tensors, position }: StoredRun): Promise<void> {
+    const { checkWholeState } = await import("../programs/whole-state.ts");
     checkWholeState(this.ports, tensors, where);
     this.#session.restore(tensors);
     this.#position = { ...position };

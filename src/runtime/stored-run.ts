@@ -3,6 +3,7 @@ import { learnCrc } from "../data/crc-checksum.ts";
 import { FileError, messageOf, NumericError } from "../errors.ts";
 import { isRecord, parsedJson } from "../json.ts";
 import type { Model } from "../onnx/model.ts";
+import { type Chunk, chunkBytes } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
@@ -149,7 +150,12 @@ export async function writeRun(
     weights: JSON.stringify([...parameters, ...statistics].map(({ input }) => input)),
     ...(average && { averages: JSON.stringify(Object.fromEntries(averageInputs(ports, average))) }),
   });
-  for (const kind of kinds) await files.write(folder, fileOf(kind), chunks);
+  for (const kind of kinds) await files.write(folder, fileOf(kind), oneByOne(chunks));
+}
+
+/** The bytes of pieces, of which one at a time is in memory. */
+function* oneByOne(chunks: readonly Chunk[]): Generator<Uint8Array> {
+  for (const chunk of chunks) yield chunkBytes(chunk);
 }
 
 /** Removes checkpoints of a folder, if they are there. */

@@ -1,12 +1,11 @@
 import type { Probe } from "../analysis/probe.ts";
 import type { Model } from "../onnx/model.ts";
-import type { Chunk } from "../onnx/stored.ts";
 import type { Backend } from "./step-session.ts";
 
 /** Storage of checkpoints; the node entry writes files. */
 export interface CheckpointFiles {
   /** Writes a file in a folder, whole or not at all, over an older one. */
-  write(folder: string, name: string, chunks: readonly Chunk[]): Promise<void>;
+  write(folder: string, name: string, chunks: Iterable<Uint8Array>): Promise<void>;
   read(folder: string, name: string): Promise<Uint8Array>;
   /** Removes a file, if it is there. */
   remove(folder: string, name: string): Promise<void>;

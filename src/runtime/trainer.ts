@@ -95,7 +95,7 @@ export class Trainer {
     const options = await resumedOptions(checkpoint.options, folder, overrides, runtime);
     const trainer = await Trainer.create(model, options, runtime, made);
     try {
-      trainer.#run.goTo(checkpoint);
+      await trainer.#run.goTo(checkpoint);
     } catch (error) {
       await trainer.release();
       throw error;
@@ -139,7 +139,7 @@ export class Trainer {
    */
   async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
     await this.#session.readState();
-    this.#run.goTo(await (await import("./stored-run.ts")).readRun(folder, kind, this.#parts.runtime));
+    await this.#run.goTo(await (await import("./stored-run.ts")).readRun(folder, kind, this.#parts.runtime));
   }
 
   /** The backend: `cpu`, `wasm`, `webgpu` … */

@@ -91,8 +91,7 @@ export class TrainingSession {
     await this.settle();
     const state = await this.#session.readState();
     // Places are those in the model, whose form is computed for a broken state alone.
-    const look = () => brokenNumber(state) && brokenNumber(allInModelWhenRead(this.#ports, state));
-    this.#looked ??= { broken: look() };
+    this.#looked ??= { broken: brokenNumber(state) && brokenNumber(allInModelWhenRead(this.#ports, state)) };
     return this.#looked.broken;
   }
 
