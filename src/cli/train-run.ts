@@ -137,6 +137,8 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
       flags.report ? responseMemory(model) : undefined,
     ),
   });
+  // A penalty that the written model cannot keep is refused before hours of training, too.
+  if (flags.keepPenalty) trainer.export({ keepPenalty: true });
   const updates = updatesBatchNorm(trainer, flags);
   const record = dataRecord(read, trainer);
   checkTaughtData(trainer.options.teacher, record);

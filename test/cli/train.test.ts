@@ -2,7 +2,10 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { run } from "../../src/cli/program.ts";
-import { decodeModel } from "../../src/onnx/model.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
+import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { npz } from "./npz.ts";
 import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
 
@@ -154,6 +157,27 @@ describe("train", () => {
     const twice = await train(at("injected.onnx"), "-o", at("twice.onnx"), "--penalty", "som");
     expect(twice).toMatchObject({ code: 2, stdout: "" });
     expect(twice.stderr).toMatch(/injected penalty .* leave out --penalty, or strip the model first/);
+  });
+
+  it("refuses before the first step to keep a penalty that the written model cannot keep", async () => {
+    const b = new GraphBuilder(17);
+    const [ratio, training] = [
+      Tensor.float("ratio", [], [0.5]),
+      Tensor.of("on", "bool", [], Uint8Array.of(1)),
+    ];
+    const h = b.op("Flatten", [b.input("x", ["batch", 1, 28, 28])], "flat");
+    const constants = [ratio, training].map((one) => b.graph.addInitializer(one));
+    const d = b.op("Dropout", [b.op("MatMul", [h, b.weight("w", [784, 10])], "m"), ...constants], "d");
+    b.output(b.op("MatMul", [d, b.weight("v", [10, 10])], "logits"));
+    writeFileSync(at("form.onnx"), encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
+    await cli("inject", at("form.onnx"), "-o", at("injected.onnx"));
+    const before = snapshot(folder.path);
+    const kept = await train(at("injected.onnx"), "-o", at("out.onnx"), "--keep-penalty");
+    expect(kept).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/training form.* cannot keep its penalty/),
+    });
+    expect(snapshot(folder.path)).toEqual(before);
   });
 
   it("trains with several penalties, each with its weight, layers and schedule, and goes on with them", async () => {
