@@ -48,6 +48,21 @@ describe("responseAngles", () => {
     return rows;
   }
 
+  test("of a large network, as many samples take part as the limit of multiplications allows", async () => {
+    const b = new GraphBuilder();
+    b.output(b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("w", [4, 3])], "y"));
+    const [model, numbers] = [modelOf(b.graph), randomFloats("x", 40)];
+    const data = Tensor.of("x", "float", [10, 4], numbers);
+    const said: string[] = [];
+    const limits = { forward: 5 * 4 * 3 + 11, onLimit: (what: string) => said.push(what) };
+    const [some] = (await responseAngles(model, { x: data }, limits, nodeProbe)).layers;
+    const first = Tensor.of("x", "float", [5, 4], numbers.slice(0, 20));
+    expect(some).toEqual((await responseAngles(model, { x: first }, {}, nodeProbe)).layers[0]);
+    expect(said).toEqual(["responses to 5 of 10 samples"]);
+    const [all] = (await responseAngles(model, { x: data }, { forward: 120 }, nodeProbe)).layers;
+    expect(all?.rows).toBe(10);
+  });
+
   test("a large model's layers are measured some at a time, with their matrices as inputs", async () => {
     const layers = Array.from({ length: 9 }, (_, i) => `layer${i}`);
     const modelOfLayers = (names: readonly string[]) => {

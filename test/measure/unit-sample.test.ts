@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Probe } from "../../src/analysis/probe.ts";
-import { affordableUnits, unitSample } from "../../src/measure/unit-sample.ts";
+import { affordableUnits, runLimits, unitSample } from "../../src/measure/unit-sample.ts";
 
 const layers = (count: number, units: number, length: number, groups = 1) =>
   Array.from({ length: count }, () => ({ units, groups, length }));
@@ -18,6 +18,15 @@ it("a report of many large layers takes fewer units of each, and one that asks f
   expect(affordableUnits(layers(200, 512, 4608), node)).toBe(4096);
   expect(affordableUnits(layers(16, 4096, 4096, 16), node)).toBe(4096);
   expect(affordableUnits(layers(100_000, 4096, 4096), node)).toBe(256);
+});
+
+it("a measurement that is repeated during a run takes an eighth of that, and says what takes part", () => {
+  const said: string[] = [];
+  const onLimit = (what: string) => said.push(what);
+  // Of 3.7e10 multiplications for 3 layers, 1.9e10 remain.
+  expect(affordableUnits(layers(3, 4096, 684), node, { ...runLimits, onLimit })).toBe(2048);
+  expect(affordableUnits(layers(3, 512, 4608), node, { ...runLimits, onLimit })).toBe(4096);
+  expect(said).toEqual(["at most 2048 units of a layer"]);
 });
 
 it("the same places are drawn in each group", () => {
