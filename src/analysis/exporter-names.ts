@@ -15,7 +15,7 @@ export const textsIn = (list: string): string[] =>
 
 /** Values that PyTorch's exporter named after the operator that computed them, before it folded them. */
 const operatorName =
-  /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|\w*norm)(_\d+)?$/;
+  /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|pad|fill|shape|value_\d+|m(in|ax)_val|\w*norm)(_\d+)?$/;
 
 /**
  * Literals: numbers written in the source code. `/model/constants/FLOAT/30.0` is onnxruntime-genai's, `Mu_Mulcst1` that of a
@@ -27,7 +27,7 @@ const literal =
 
 /** Exporters' names of their own constants: `val_3`, `onnx::Mul_12`, `const_fold_opt__7`, and all of TensorFlow's except variables. */
 const anonymous =
-  /^(val_\d+|onnx::\w+_\d+|_?tensor_constant\d*|const_fold_opt_+\d+|.*lifted_tensor\w*|\w*_(cast|default)(_\d+)?|[A-Z]\w*__\d+)$|^(?!.*ReadVariableOp).*:\d+$/i;
+  /^(val_\d+|onnx::\w+_\d+|_?tensor_constant\d*|const_fold_opt_+\d+|ortshared_\w+|.*lifted_tensor\w*|\w*_(cast|default)(_\d+)?|[A-Z]\w*__\d+)$|^(?!.*ReadVariableOp).*:\d+$/i;
 
 /** What a value was in the source, as the exporter noted it. */
 export function notedKind(value: Value): "parameter" | "buffer" | undefined {

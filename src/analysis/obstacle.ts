@@ -12,7 +12,7 @@ export function typedOrHidden(value: Value): Typed {
   const free = node ? undefined : nearestBefore(value, ({ op }) => ofDataLength.has(op));
   if (free) {
     throw new SorthError(
-      `the shape of "${value.name}" is not known: how many elements ${free.op} (node "${free.label}") finds depends on the data, and gradients need static shapes`,
+      `the shape of "${value.name}" is not known: how many elements ${free.op} (node "${free.label}") finds depends on the data`,
     );
   }
   if (!node) return typed(value);

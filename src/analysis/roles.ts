@@ -22,6 +22,9 @@ const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = tableOf({
   Einsum: ["weight", "weight", "weight"],
   Conv: [null, "weight", "bias"],
   ConvTranspose: [null, "weight", "bias"],
+  DeformConv: [null, "weight", null, "bias"],
+  GridSample: ["operand"],
+  Attention: ["operand", "operand", "operand"],
   Gather: ["embedding"],
   GatherND: ["embedding"],
   GatherElements: ["embedding"],
@@ -64,10 +67,10 @@ export const normalizations: ReadonlySet<string> = new Set([
   ...["RMSNormalization", "SimplifiedLayerNormalization"],
 ]);
 
-/** Operators whose result is still the same parameter, in another layout or type. */
+/** Operators whose result is still the same parameter, in another layout, type or size (Resize: a position embedding's). */
 export const passing: ReadonlySet<string> = new Set([
   ...["Identity", "Transpose", "Reshape", "Cast", "CastLike", "Unsqueeze", "Squeeze", "Flatten"],
-  ...["Expand", "Slice", "Tile"],
+  ...["Expand", "Slice", "Tile", "Resize", "Pad"],
 ]);
 
 /** Operators whose operands may be parameters or constants; their place in the graph, names and numbers decide. */

@@ -3,6 +3,8 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node } from "../graph/node.ts";
 import { overwrittenText } from "./overwritten-parameters.ts";
 import { constantTensor } from "./probe-model.ts";
+import { dependingOnData } from "./trace-parameter.ts";
+import { isTransposedTimesVector } from "./transposed-times-vector.ts";
 import { isUnbiased } from "./unsafe-forms.ts";
 
 /**
@@ -19,7 +21,20 @@ export function runtimeFaults(graph: Graph): string[] {
           `com.microsoft.Attention without a bias (${names(unbiased)}) ends the process of a session of your own, on the CPU: export it with a bias (docs/runtime-faults.md)`,
         ]
       : []),
+    ...vectorText(graph),
     ...roundingText(graph),
+  ];
+}
+
+/** Says which products with a vector come out wrong in the user's own sessions; those of constants alone are folded first. */
+function vectorText(graph: Graph): string[] {
+  const data = dependingOnData(graph);
+  const products = graph.nodes.filter(
+    (node) => isTransposedTimesVector(node) && node.inputs.some((input) => input && data.has(input)),
+  );
+  if (products.length === 0) return [];
+  return [
+    `a session of your own computes ${listed(products.map(({ label }) => label))} wrongly, on the CPU, with its default options: open it with graphOptimizationLevel "basic", or export v @ x in place of x.mT @ v (docs/runtime-faults.md)`,
   ];
 }
 

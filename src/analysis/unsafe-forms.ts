@@ -6,6 +6,10 @@ import { hasWeightsOfBits } from "./quantized.ts";
 /** Whether a node is an Attention without the bias, which ONNX Runtime declares as optional and reads all the same. */
 export const isUnbiased = ({ op, inputs }: Node): boolean => op === "com.microsoft.Attention" && !inputs[2];
 
-/** Whether a graph holds an operator that ONNX Runtime computes wrongly, or ends the process at, in some form. */
+/**
+ * Whether a graph holds an operator that ONNX Runtime computes wrongly, or ends the process at, in some form. A product of
+ * something transposed is one if a vector is behind it, which shapes tell.
+ */
 export const mayBeMiscomputed = (graph: Graph): boolean =>
-  hasWeightsOfBits(graph) || graph.nodes.some((node) => isTrainingForm(node) || isUnbiased(node));
+  hasWeightsOfBits(graph) ||
+  graph.nodes.some((node) => isTrainingForm(node) || isUnbiased(node) || node.op === "Transpose");

@@ -1,6 +1,7 @@
+import { typedOrHidden } from "../analysis/obstacle.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
 import { SorthError } from "../errors.ts";
-import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Typed } from "../graph/emit-base.ts";
 import type { Node, Value } from "../graph/node.ts";
 import type { RuleContext } from "./rule.ts";
 
@@ -13,16 +14,17 @@ export function ruleContext(
   const at = (kind: "input" | "output", index: number): Typed => {
     const value = (kind === "input" ? node.inputs : node.outputs)[index];
     if (!value) throw new SorthError(`${kind} ${index} of ${node.op} node "${node.label}" is absent`);
-    return typed(value);
+    return typedOrHidden(value);
   };
+  const known = (value: Value | null) => value && typedOrHidden(value);
   return {
     node,
     ...walk,
     get inputs() {
-      return node.inputs.map((value) => value && typed(value));
+      return node.inputs.map(known);
     },
     get outputs() {
-      return node.outputs.map((value) => value && typed(value));
+      return node.outputs.map(known);
     },
     input: (index) => at("input", index),
     output: (index) => at("output", index),

@@ -1,6 +1,7 @@
+import { typedOrHidden } from "../analysis/obstacle.ts";
 import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
-import { type Typed, typed } from "../graph/emit-base.ts";
+import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
@@ -72,14 +73,16 @@ export function backward(
     const gradients = node.outputs.map((output) => output && total(output));
     if (gradients.every((gradient) => !gradient)) continue;
     const first = node.outputs.find((output) => output);
-    const dy = gradients[0] ?? (first && emit.filled(0, typed(first).shape, typed(first).type));
+    const dy =
+      gradients[0] ?? (first && emit.filled(0, typedOrHidden(first).shape, typedOrHidden(first).type));
     if (!dy) throw new SorthError(`${node.op} node "${node.label}" has no output`);
     const reads = [...node.inputs, ...node.captures];
     const before = graph.nodes.length;
     try {
       (ruleOf.get(node) as Rule).vjp(context, dy, emit).forEach((thunk, index) => {
         const input = reads[index];
-        if (thunk && input && active.has(input)) contribute(input, emit.sumTo(thunk(), typed(input).shape));
+        if (thunk && input && active.has(input))
+          contribute(input, emit.sumTo(thunk(), typedOrHidden(input).shape));
       });
     } catch (error) {
       throw withPath(error, node, { wrt, wanted, active });

@@ -1,6 +1,7 @@
 import { SorthError } from "../errors.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { elementCount, Tensor, type TensorData } from "../onnx/tensor.ts";
+import { int64Array } from "../onnx/tensor-data.ts";
 import { type Attribute, int, string, tensor } from "./attribute.ts";
 import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
@@ -130,7 +131,7 @@ export class EmitBase {
 
   /** An int64 vector constant, the form of shapes, axes and pads. */
   int64s(values: readonly number[]): Typed {
-    return this.constant("int64", [values.length], BigInt64Array.from(values, BigInt));
+    return this.constant("int64", [values.length], int64Array(values));
   }
 
   /** A constant of real numbers in the given type (half types through a Cast from float). */

@@ -1,6 +1,7 @@
 import Long from "long";
 import type { DataTypeName } from "./data-types.ts";
 import type { onnx } from "./schema.js";
+import { int64Array } from "./tensor-data.ts";
 
 /** Elements from the typed repeated fields of a message; those of small types, which `array` holds, are in int32_data. */
 export function fromFields(
@@ -16,9 +17,9 @@ export function fromFields(
     case "complex128":
       return Float64Array.from(proto.doubleData ?? []);
     case "int64":
-      return BigInt64Array.from(proto.int64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
+      return int64Array(proto.int64Data ?? []);
     case "uint64":
-      return BigUint64Array.from(proto.uint64Data ?? [], (value) => BigInt(Long.fromValue(value).toString()));
+      return BigUint64Array.from(proto.uint64Data ?? [], (value) => BigInt(`${Long.fromValue(value)}`));
     case "uint32":
       return Uint32Array.from(proto.uint64Data ?? [], (value) => Long.fromValue(value).toNumber());
     default: {

@@ -1,3 +1,4 @@
+import Long from "long";
 import { bitsPerElement, type DataTypeName } from "./data-types.ts";
 
 /** Arrays of numbers, of the types that models declare for data and labels. */
@@ -53,6 +54,10 @@ export const boundTypes: ReadonlySet<DataTypeName> = new Set([
   ...(["float", "double", "float16", "bool"] as const),
   ...(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"] as const),
 ]);
+
+/** Integers of 64 bits. A double holds 2^63 − 1, "until the end" in a Slice, as 2^63: Long ends there, BigInt64Array wraps. */
+export const int64Array = (values: readonly (number | Long)[]): BigInt64Array<ArrayBuffer> =>
+  BigInt64Array.from(values, (value) => BigInt(`${Long.fromValue(value)}`));
 
 /** Whether an array holds integers of 64 bits, as BigInt. */
 export const isWide = (array: object): array is BigInt64Array | BigUint64Array =>

@@ -9,6 +9,7 @@ import {
   arrayFor,
   byteLengthOf,
   elementCount,
+  int64Array,
   type NumericArray,
   type TensorData,
   viewOf,
@@ -92,7 +93,7 @@ export class Tensor {
 
   /** An int64 tensor from plain numbers. */
   static int64(name: string, dims: readonly number[], values: readonly number[]): Tensor {
-    return Tensor.of(name, "int64", dims, BigInt64Array.from(values, BigInt));
+    return Tensor.of(name, "int64", dims, int64Array(values));
   }
 
   /**

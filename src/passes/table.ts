@@ -37,6 +37,7 @@ import { replaceDropout } from "./training/replace-dropout.ts";
 import { stillStatistics } from "./training/still-statistics.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
 import { storeAsRead } from "./training/store-as-read.ts";
+import { vectorProducts } from "./training/vector-products.ts";
 import { widenHalf } from "./training/widen-half.ts";
 import { writeOutAttention } from "./training/write-out-attention.ts";
 import { writeOutQuantizers } from "./training/write-out-quantizers.ts";
@@ -79,6 +80,7 @@ export const passes = {
   widenHalf,
   exactProducts,
   attentionBias,
+  vectorProducts,
   writeOutQuantizers,
   mixedPrecision,
   // Layout

@@ -142,8 +142,6 @@ export async function prepare(
     );
     await runPass(widenHalf(), graph, context);
   }
-  if (mayBeMiscomputed(graph))
-    (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph, { final: false });
   if (options.straightThrough) {
     const { writeOutRounding } = await import("./write-out-rounding.ts");
     await writeOutRounding(graph, options, context);
@@ -157,6 +155,9 @@ export async function prepare(
   const losses = await withLossModels(graph, options, joining);
   const taught = await teacher?.join(graph, model, joining);
   const { batch } = await inferShapes(graph, probe, options);
+  // Only now the rank of a computed vector is known.
+  if (mayBeMiscomputed(graph))
+    (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph, { final: false });
   embeddings?.split(graph, emit, options);
   const { sites, skipped } = await sitesToTrain(graph, own, penalties.plans, new Set(parameters));
   // Folding drops what no output needs.

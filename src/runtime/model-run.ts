@@ -158,7 +158,8 @@ async function avoidFaults(
   batch: number,
   { probe }: TrainerRuntime,
 ): Promise<void> {
-  if (mayBeMiscomputed(graph)) (await import("../passes/training/sidestep-faults.ts")).sidestepFaults(graph);
+  if (mayBeMiscomputed(graph))
+    await (await import("../passes/training/sidestep-faults.ts")).sidestepFaultsOf(graph, probe, batch);
   const passes = await rightForms(backend, probe);
   if (passes.length === 0) return;
   await inferShapes(graph, probe, { batch, open: true });

@@ -135,6 +135,14 @@ describe("traps of ONNX Runtime's answers", () => {
     expect(shapeOf(b, "y")).toBeUndefined();
   });
 
+  test("a Constant's 2^63 − 1 stays the end of a Slice", async () => {
+    const b = new GraphBuilder();
+    const ends = b.op("Constant", [], "ends", { value_ints: [2 ** 63] });
+    b.output(b.op("Slice", [b.input("x", [3, 4]), b.int64("starts", [1]), ends], "y"));
+    await inferShapes(b.graph, nodeProbe, {});
+    expect(shapeOf(b, "y")).toEqual([2, 4]);
+  });
+
   test("sequences are no tensors; tensors taken from them are", async () => {
     const b = new GraphBuilder();
     const x = b.input("x", ["N", 4]);

@@ -70,6 +70,19 @@ test("a length that depends on data is named as the reason", async () => {
   await expect(differentiate(model, { objective })).rejects.toThrow(
     'the shape of "y" is not known: how many elements NonZero (node "found") finds depends on the data',
   );
+  // The same behind a sum, whose own length only the data decide: the walk, not the loss, needs it.
+  b.graph.outputs.splice(0);
+  b.output(
+    b.op(
+      "ReduceSum",
+      [b.op("Add", [b.graph.valueNamed("y"), b.weight("v", [2])], "z"), b.int64("first", [0])],
+      "s",
+    ),
+  );
+  const summed = Model.fromProto(graphToProto(b.graph, { irVersion: 9 }));
+  await expect(differentiate(summed, { objective })).rejects.toThrow(
+    /^the shape of "[yz]" .* NonZero \(node "found"\)/,
+  );
 });
 
 describe.each(Object.entries(writers))("%s refuses a file that is broken, and names what is", (_, write) => {

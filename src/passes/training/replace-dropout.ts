@@ -1,6 +1,6 @@
+import { typedOrHidden } from "../../analysis/obstacle.ts";
 import { SorthError } from "../../errors.ts";
 import type { Emit } from "../../graph/emit.ts";
-import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
@@ -48,7 +48,7 @@ function replace(graph: Graph, emit: Emit, node: Node, mode: DropoutMode): Dropo
   const drops = ratio > 0 && training;
   if (ratio >= 1)
     throw new SorthError(`Dropout node "${node.label}" has the ratio ${ratio}; it must be below 1`);
-  const { shape, type } = typed(x);
+  const { shape, type } = typedOrHidden(x);
   const input = drops ? graph.addInput(graph.freshName(`${y.name}.mask`), type, shape) : undefined;
   graph.replaceUses(y, input ? emit.mul(x, emit.mul(input, 1 / (1 - ratio))) : x, { outputs: true });
   if (maskOutput) {

@@ -117,6 +117,12 @@ export const trainingCases = {
     const read = [b.input("x", [1, 2, 4]), b.weight("w", [4, 12])];
     return b.output(b.op("Attention", read, "y", { num_heads: 2 }, "com.microsoft"));
   },
+  // x [2, 3, 4] by a vector over its second axis, as PyTorch exports x.mT @ v.
+  vectorProducts: () => {
+    const b = new GraphBuilder();
+    const t = b.op("Transpose", [b.input("x", [2, 3, 4])], "t", { perm: [0, 2, 1] });
+    return b.output(b.op("MatMul", [t, b.weight("v", [3])], "y"));
+  },
   poolBeforeRelu: () => {
     const b = new GraphBuilder();
     const r = b.op("Relu", [b.input("x", [1, 2, 4, 4])], "r");

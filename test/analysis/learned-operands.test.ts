@@ -1,0 +1,52 @@
+import { expect, test } from "vitest";
+import type { Value } from "../../src/graph/node.ts";
+import type { GraphBuilder } from "../helpers/build-graph.ts";
+import { verdict } from "./verdict.ts";
+
+test.each<[string, (b: GraphBuilder, x: Value) => Value]>([
+  [
+    'weight: weight of DeformConv "y"',
+    (b, x) => b.op("DeformConv", [x, b.weight("w", [4, 3, 1, 1]), b.weight("offset", [1])], "y"),
+  ],
+  [
+    'operand: operand of GridSample "y", by its place alone',
+    (b, x) => b.op("GridSample", [b.weight("w", [1, 2, 3, 3]), x], "y"),
+  ],
+  [
+    'operand: operand of Attention "y", by its place alone',
+    (b, x) => b.op("Attention", [b.weight("w", [1, 3, 4]), x, x], "y"),
+  ],
+])("%s", (expected, build) => {
+  expect(verdict("w", build)).toBe(expected);
+});
+
+test.each(["Resize", "Pad"])("behind %s, which fits a parameter to the size of the data", (op) => {
+  const fitted = (b: GraphBuilder, x: Value) => {
+    const [pos, size] = [b.weight("pos", [1, 4]), b.op("Shape", [x], "size")];
+    return b.op("Add", [x, b.op(op, op === "Pad" ? [pos, size] : [pos, null, null, size], "fitted")], "y");
+  };
+  expect(verdict("pos", fitted)).toBe('operand: operand of Add "y", by its place alone');
+});
+
+test("a number that ONNX Runtime's optimizer shares between operators is none", () => {
+  const scaled = (b: GraphBuilder, x: Value) => {
+    const y = b.op("Mul", [b.op("Tanh", [x], "t"), b.weight("ortshared_1_0_1_7_token_3", [])], "y");
+    if (y.producer) y.producer.name = "/net/Mul";
+    return y;
+  };
+  expect(verdict("ortshared_1_0_1_7_token_3", scaled)).toMatch(/but it is a single number$/);
+});
+
+// As PyTorch's default exporter folds a grid of affine_grid, the regions of a Swin's mask, and the 0 of a ReLU6.
+test.each([
+  ["view_2", "['linspace', 'pad', 'pad_1', 'ones', 'view']", [2, 4]],
+  ["val_1711", "['fill_18', 'shape_19', 'slice_252', 'val_1691', 'value_0_19']", [1, 4]],
+  ["min_val_cast", "['min_val']", []],
+] as const)("%s, which the exporter computed from its own values alone, is none", (name, from, dims) => {
+  const masked = (b: GraphBuilder, x: Value) => {
+    const w = b.weight(name, dims);
+    w.metadata = new Map([["pkg.onnxscript.optimizer.folded_from", from]]);
+    return b.op("Where", [b.input("m", [2, 4], "bool"), w, b.op("Tanh", [x], "t")], "y");
+  };
+  expect(verdict(name, masked)).toBe('not: operand of Where "y", but it is an exporter\'s constant');
+});
