@@ -24,8 +24,9 @@ run = Run(given["steps"], given["stepsPerEpoch"], None, {})
 print(json.dumps([[schedule_of(one)(step + 1, run) for step in range(given["steps"])] for one in given["schedules"]]))
 `;
 
+skipWithout(missingPython);
+
 it("workers follow every schedule that PyTorch and transformers have, over a whole run", () => {
-  skipWithout(missingPython);
   const schedules = Object.keys(factors).map((text) => {
     const { name, options } = nameAndOptions(text);
     const number = (value: string) => (Number.isFinite(Number(value)) ? Number(value) : value);
