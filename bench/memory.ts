@@ -43,6 +43,11 @@ const cases: readonly Case[] = [
     ...{ model: torch("resnet18", 64), input: [64, 3, 64, 64], words: ["--recompute"] },
   },
   {
+    name: "24 layers of 2048, trained whole (1.2 GB of state), batch 64",
+    ...{ model: (folder) => writeBase(folder, { layers: 24, width: 2048 }), input: [64, 2048] },
+    ...{ targets: 2048, words: ["--objective", "mse", "--penalty", "none"] },
+  },
+  {
     name: "LoRA on 24 frozen layers of 2048 (403 MB of external data), batch 64",
     ...{ model: (folder) => writeBase(folder, { layers: 24, width: 2048 }), input: [64, 2048] },
     ...{ targets: 2048, words: ["--lora", "rank=8,include=.", "--objective", "mse", "--penalty", "none"] },

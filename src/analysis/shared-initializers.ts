@@ -34,8 +34,8 @@ export interface ShareOptions {
  * their scales and running variances (dynamo: one initializer read twice; TorchScript: copies made by Identity). These are
  * split: a vector read in different roles, by several normalizations, as the bias of layers with different weights, or under
  * several names. A matrix that is read twice is tied on purpose, except by layers of an untrained model, and so is a vector of a
- * module that is called twice. A weight with an adapter
- * stays one, and so does the adapter: it acts on all layers that read the weight, and is folded into it once.
+ * module that is called twice. A weight with an adapter stays one, and so does the adapter: it acts on all layers that read the
+ * weight, and is folded into it once.
  */
 export function findShared(graph: Graph, options: ShareOptions = {}): SharedInitializer[] {
   const readings = new Readings(graph);

@@ -2,8 +2,11 @@ import { freemem } from "node:os";
 import { formatBytes } from "../report/byte-count.ts";
 import type { MemoryEstimate } from "../runtime/memory-estimate.ts";
 
-/** Copies of the state that checkpoints, the report and the trained model take beside the step, whose memory ONNX Runtime keeps. */
-const copies = 3;
+/**
+ * What checkpoints, the report and the trained model take beside the step, whose memory ONNX Runtime keeps: the state once, and what
+ * is freed late; measured (docs/decisions.md).
+ */
+const besides = (state: number): number => state + Math.min(2 * state, 300e6);
 
 /**
  * The most memory that the process may take, by an estimate from before its session opens.
@@ -18,7 +21,7 @@ export function memoryText(
   const again = report === undefined ? 0 : mapped + report;
   const parts = [
     `${formatBytes(held)} before the run`,
-    `${formatBytes(state)} of parameters and optimizer state in about six copies with those for checkpoints`,
+    `${formatBytes(state)} of parameters and optimizer state, twice or more, ${formatBytes(besides(state))} for checkpoints and the trained model`,
     `${formatBytes(activations)} of activations`,
     ...(frozen - mapped > 0 ? [`${formatBytes(frozen - mapped)} of frozen weights`] : []),
     ...(mapped > 0
@@ -28,7 +31,7 @@ export function memoryText(
       : []),
     ...(report ? [`${formatBytes(report)} for the report's angles`] : []),
   ];
-  return `memory: about ${formatBytes(held + added + again + copies * state)} at the peak (${parts.join(", ")})`;
+  return `memory: about ${formatBytes(held + added + again + besides(state))} at the peak (${parts.join(", ")})`;
 }
 
 /**
@@ -40,7 +43,7 @@ export const tellMemory =
   (estimate: MemoryEstimate): void => {
     const text = memoryText(estimate, undefined, report);
     const free = freemem();
-    if (estimate.added - estimate.mapped + (report ?? 0) + copies * estimate.state <= free) later(text);
+    if (estimate.added - estimate.mapped + (report ?? 0) + besides(estimate.state) <= free) later(text);
     else {
       now(
         `${text}; ${formatBytes(free)} are free: a smaller --batch, --recompute, --checkpoint-every block or --lora needs less`,

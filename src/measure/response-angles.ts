@@ -57,7 +57,7 @@ export async function responseAngles(
     return responseAngles(model, data, { ...options, most: affordable }, probe, choose);
   }
   // Each chunk adds its products.
-  const works = sites.map((site) => ({ ...site, length: rowsOf(site) }));
+  const works = sites.map(({ units, groups, rows }) => ({ units, groups, length: rows * chunks.length }));
   const mostUnits = affordableUnits(works, probe, options);
   const measured = sumsOf(model, graph, sites, { gamma, mostUnits }, chunks, probe);
   const layers: LayerResponseAngles[] = [];

@@ -55,9 +55,15 @@ export const boundTypes: ReadonlySet<DataTypeName> = new Set([
   ...(["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"] as const),
 ]);
 
-/** Integers of 64 bits. A double holds 2^63 − 1, "until the end" in a Slice, as 2^63: Long ends there, BigInt64Array wraps. */
+/**
+ * Integers of 64 bits. A double holds 2^63 − 1, "until the end" in a Slice, as 2^63, which BigInt64Array would turn into −2^63.
+ * @throws RangeError for numbers that are no integers
+ */
 export const int64Array = (values: readonly (number | Long)[]): BigInt64Array<ArrayBuffer> =>
-  BigInt64Array.from(values, (value) => BigInt(`${Long.fromValue(value)}`));
+  BigInt64Array.from(values, (value) => {
+    if (typeof value === "number") return value === 2 ** 63 ? 2n ** 63n - 1n : BigInt(value);
+    return BigInt(`${Long.fromValue(value)}`);
+  });
 
 /** Whether an array holds integers of 64 bits, as BigInt. */
 export const isWide = (array: object): array is BigInt64Array | BigUint64Array =>

@@ -137,10 +137,18 @@ export class Tensor {
   /** The same tensor for readers of many large ones: it does not keep what it has read, so the next use reads it again. */
   unkept(): Tensor {
     if (this.#data) return this;
-    const { name, type, dims, external } = this;
-    const tensor = new Tensor(name, type, dims, this.#read, external, this.#readBeginning, this.#stored);
+    const tensor = this.unread();
     tensor.#keeps = false;
     return tensor;
+  }
+
+  /**
+   * The same tensor without what it has read, so that this memory can be freed: the next use reads it again.
+   * @internal
+   */
+  unread(): Tensor {
+    const { name, type, dims, external } = this;
+    return new Tensor(name, type, dims, this.#read, external, this.#readBeginning, this.#stored);
   }
 
   /**

@@ -254,11 +254,11 @@ export class Program {
     return typed(this.graph.addInput(inputName(this.graph, name, this.prepared.taken), type, shape));
   }
 
-  /** Makes a weight an input, so that it is fed. @returns its numbers, which {@link Program.initial} reads again at each use */
+  /** Makes a weight an input, so that it is fed. @returns its numbers, which {@link Program.initial} keeps */
   feed(value: Value): Tensor {
     const tensor = value.initializer as Tensor;
     this.graph.initializerToInput(value);
-    this.initial.set(value.name, tensor.unkept());
+    this.initial.set(value.name, tensor);
     return tensor;
   }
 

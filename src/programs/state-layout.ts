@@ -36,19 +36,18 @@ export const allInStep = (ports: StateOfStep, tensors: ReadonlyMap<string, Tenso
 export const allInModel = (ports: StateOfStep, tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
   converted(ports, tensors, inModel);
 
-/** The same for readers who take one tensor after the other: those in another form are computed when they are read. */
+/**
+ * The same for readers who take one tensor after the other: those in another form are computed when they are read, for each
+ * reader anew.
+ */
 export const allInModelWhenRead = (
   ports: StateOfStep,
   tensors: ReadonlyMap<string, Tensor>,
 ): Map<string, Tensor> =>
-  converted(ports, tensors, (port, tensor) =>
-    computedTensor(
-      tensor.name,
-      tensor.type,
-      port.layout?.shape ?? port.shape,
-      () => inModel(port, tensor).bytes,
-    ),
-  );
+  converted(ports, tensors, (port, tensor) => {
+    const { shape } = modelPort(port);
+    return computedTensor(tensor.name, tensor.type, shape, () => inModel(port, tensor).bytes, false);
+  });
 
 /** The ports as they would be if the step held everything in the model's form. */
 export const modelPorts = (ports: StepPorts): StepPorts => ({

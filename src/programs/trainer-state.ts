@@ -62,7 +62,9 @@ function copies(session: ReadonlyMap<string, Tensor>, list: readonly Named[]): M
     list.map(({ name, input }) => {
       const tensor = session.get(input);
       if (!tensor) throw new RuntimeError(`the session lost "${name}"`);
-      return [name, Tensor.of(name, tensor.type, tensor.dims, tensor.data.slice() as typeof tensor.data)];
+      const { type, dims, data, isInMemory } = tensor;
+      // What was computed for this reader is its own already.
+      return [name, Tensor.of(name, type, dims, isInMemory ? (data.slice() as typeof data) : data)];
     }),
   );
 }

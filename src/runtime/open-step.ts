@@ -43,5 +43,8 @@ export async function openStep(
     if (estimate) options.onMemory(estimate);
   }
   const step = length.most > 1 ? stepLoop(single) : single;
-  return { step, length, session: await backend.openStep(step, options) };
+  const session = await backend.openStep(step, options);
+  // The session holds the first numbers now. Only a run that starts again reads them from the file once more.
+  const initial = new Map([...step.initial].map(([name, tensor]) => [name, tensor.unread()]));
+  return { step: { ...step, initial }, length, session };
 }

@@ -1,5 +1,6 @@
 import { inferShapes } from "../../analysis/infer.ts";
 import type { Probe } from "../../analysis/probe.ts";
+import { rankOf } from "../../analysis/transposed-times-vector.ts";
 import type { Graph } from "../../graph/graph.ts";
 import { runGraphPass } from "../pass.ts";
 import { attentionBias } from "./attention-bias.ts";
@@ -20,8 +21,10 @@ export function sidestepFaults(graph: Graph, { final = true } = {}): void {
 /** The same for a graph whose shapes are not known yet: they tell which operands are vectors. */
 export async function sidestepFaultsOf(graph: Graph, probe: Probe, batch: number): Promise<void> {
   const hidden = graph.nodes.some(({ op, inputs: [left, right] }) => {
-    const known = right?.initializer ?? right?.shape ?? right?.declared;
-    return op === "MatMul" && left?.producer?.op === "Transpose" && known === undefined;
+    const transpose = left?.producer;
+    if (op !== "MatMul" || transpose?.op !== "Transpose") return false;
+    const ranks = [right, ...(transpose.attributes.has("perm") ? [] : [transpose.inputs[0]])].map(rankOf);
+    return ranks.includes(undefined);
   });
   if (hidden) await inferShapes(graph, probe, { batch, open: true });
   sidestepFaults(graph);
