@@ -3,15 +3,14 @@ import { type Chunk, chunkSize, joinChunks, piecesOf, type StoredFile } from "./
 /**
  * Numbers that are computed when they are read, as a file. They are computed again for the next reader once nobody holds them.
  * @param size - in bytes
- * @param shared - false: for each reader anew
  */
-export function computedFile(size: number, compute: () => Uint8Array, shared = true): StoredFile {
+export function computedFile(size: number, compute: () => Uint8Array): StoredFile {
   let last: WeakRef<Uint8Array> | undefined;
   return {
     ...{ path: "", size, isComputed: true, isAtPath: () => false },
     read(start, end) {
       const bytes = last?.deref() ?? compute();
-      if (shared) last = new WeakRef(bytes);
+      last = new WeakRef(bytes);
       return bytes.subarray(start, end);
     },
     peek: (start, end) => new Uint8Array(end - start),

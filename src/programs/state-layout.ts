@@ -1,5 +1,4 @@
 import type { Shape } from "../graph/shapes.ts";
-import { computedTensor } from "../onnx/computed-tensor.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
 import { type StatePort, type StepPorts, statePorts } from "./step-ports.ts";
@@ -35,19 +34,6 @@ export const allInStep = (ports: StateOfStep, tensors: ReadonlyMap<string, Tenso
 /** A state by input name, each tensor in the model's form; only ports that are given are converted. */
 export const allInModel = (ports: StateOfStep, tensors: ReadonlyMap<string, Tensor>): Map<string, Tensor> =>
   converted(ports, tensors, inModel);
-
-/**
- * The same for readers who take one tensor after the other: those in another form are computed when they are read, for each
- * reader anew.
- */
-export const allInModelWhenRead = (
-  ports: StateOfStep,
-  tensors: ReadonlyMap<string, Tensor>,
-): Map<string, Tensor> =>
-  converted(ports, tensors, (port, tensor) => {
-    const { shape } = modelPort(port);
-    return computedTensor(tensor.name, tensor.type, shape, () => inModel(port, tensor).bytes, false);
-  });
 
 /** The ports as they would be if the step held everything in the model's form. */
 export const modelPorts = (ports: StepPorts): StepPorts => ({

@@ -1,7 +1,8 @@
 import { RuntimeError, SorthError } from "../errors.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
-import type { StepPorts } from "./step-ports.ts";
+import { inModel } from "./state-layout.ts";
+import type { StatePort, StepPorts } from "./step-ports.ts";
 
 /** The state that a run has reached, by the names in the model. */
 export interface TrainerState {
@@ -16,20 +17,20 @@ export interface TrainerState {
   readonly updates: number;
 }
 
-/** The state that a session holds under the names of its inputs. The numbers are copied. */
+/** The state that a session holds in the step's form, under the names of its inputs. The numbers are copied, in the model's form. */
 export function stateOf(
   ports: StepPorts,
   session: ReadonlyMap<string, Tensor>,
   updates: number,
 ): TrainerState {
-  const named = (list: readonly Named[]) => copies(session, list);
+  const named = (list: readonly NamedPort[]) => copies(session, list);
   return {
     parameters: named(ports.parameters),
     statistics: named(ports.statistics),
     slots: new Map(
       ports.parameters.map(({ name, slots }) => [
         name,
-        named([...slots].map(([slot, { input }]) => ({ name: slot, input }))),
+        named([...slots].map(([slot, port]) => ({ ...port, name: slot }))),
       ]),
     ),
     ...(ports.shared && { shared: named(ports.shared) }),
@@ -37,34 +38,31 @@ export function stateOf(
   };
 }
 
-/**
- * What a model holds of the state: the parameters, or the averages in their place, and the running statistics. The numbers are
- * copied.
- */
+/** The part of {@link stateOf} that a model holds: the parameters, or the averages in their place, and the running statistics. */
 export function weightsOf(
   { parameters, statistics }: Pick<StepPorts, "parameters" | "statistics">,
   session: ReadonlyMap<string, Tensor>,
   average: AverageKind | undefined,
 ): Map<string, Tensor> {
-  const own = parameters.map(({ name, input, slots }) => ({
-    name,
-    input: (average && slots.get(average)?.input) ?? input,
+  const own = parameters.map((port) => ({
+    ...((average && port.slots.get(average)) ?? port),
+    name: port.name,
   }));
   return copies(session, [...own, ...statistics]);
 }
 
-/** A name in the model, and the session's input for it. */
-type Named = { readonly name: string; readonly input: string };
+/** A state and its name. */
+type NamedPort = StatePort & { readonly name: string };
 
-/** Copies of some tensors of a session, by their names in the model. */
-function copies(session: ReadonlyMap<string, Tensor>, list: readonly Named[]): Map<string, Tensor> {
+/** Copies of some tensors of a session, in the model's form. */
+function copies(session: ReadonlyMap<string, Tensor>, list: readonly NamedPort[]): Map<string, Tensor> {
   return new Map(
-    list.map(({ name, input }) => {
+    list.map((port) => {
+      const { name, input, layout } = port;
       const tensor = session.get(input);
       if (!tensor) throw new RuntimeError(`the session lost "${name}"`);
-      const { type, dims, data, isInMemory } = tensor;
-      // What was computed for this reader is its own already.
-      return [name, Tensor.of(name, type, dims, isInMemory ? (data.slice() as typeof data) : data)];
+      const { type, dims, data } = inModel(port, tensor);
+      return [name, Tensor.of(name, type, dims, layout ? data : (data.slice() as typeof data))];
     }),
   );
 }

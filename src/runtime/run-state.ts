@@ -35,12 +35,12 @@ export class RunState {
   /** @throws SorthError between the steps of an epoch, when the session may hold newer numbers */
   read(): TrainerState {
     const { step, before = 0 } = this.#position;
-    return stateOf(this.ports, this.#held(), before + step);
+    return stateOf(this.#step.ports, this.#held(), before + step);
   }
 
   /** Copies of the weights alone ({@link weightsOf}), a third of Adam's state. @throws SorthError as {@link read} does */
   weights(average: AverageKind | undefined): ReadonlyMap<string, Tensor> {
-    return weightsOf(this.ports, this.#held(), average);
+    return weightsOf(this.#step.ports, this.#held(), average);
   }
 
   #held(): ReadonlyMap<string, Tensor> {

@@ -2,11 +2,13 @@ import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
 import { FileError, messageOf, NumericError } from "../errors.ts";
 import { isRecord, parsedJson } from "../json.ts";
+import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
 import { type Chunk, chunkBytes } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
-import type { StepPorts } from "../programs/step-ports.ts";
+import { inModel } from "../programs/state-layout.ts";
+import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { averageInputs } from "./averages.ts";
 import type { CheckpointKind, EvaluationResult } from "./events.ts";
 import { type FitPlan, planFromText } from "./fit-plan.ts";
@@ -116,7 +118,7 @@ const isText = (value: unknown): value is string => typeof value === "string";
 export interface WrittenRun {
   readonly model: Model;
   readonly session: TrainingSession;
-  readonly ports: Pick<StepPorts, "parameters" | "statistics" | "average">;
+  readonly ports: Pick<StepPorts, "parameters" | "shared" | "statistics" | "average">;
   readonly options: TrainerOptions;
   readonly position: Position;
   readonly fit: FitPlan | undefined;
@@ -135,7 +137,7 @@ export async function writeRun(
   { model, session, ports, options, position, fit, isSaved }: WrittenRun,
 ): Promise<void> {
   const { parameters, statistics, average } = ports;
-  const [tensors, broken] = [await session.readState(), await session.brokenNumber()];
+  const [state, broken] = [await session.readState(), await session.brokenNumber()];
   if (broken !== undefined) {
     throw new NumericError(
       `after step ${position.step}, ${broken}: this state is not saved, since no run could go on from it; ${folder} stays as it was`,
@@ -143,7 +145,7 @@ export async function writeRun(
   }
   if (!isSaved) await files.writeModel(folder, model);
   if (options.teacher && !isSaved) await files.writeModel(teacherFolder(folder), options.teacher);
-  const chunks = encodeTensors(tensors, {
+  const chunks = encodeTensors(inModelWhenRead(ports, state), {
     options: optionsToText(options),
     position: JSON.stringify(position),
     ...(fit && { fit: JSON.stringify(fit) }),
@@ -151,6 +153,25 @@ export async function writeRun(
     ...(average && { averages: JSON.stringify(Object.fromEntries(averageInputs(ports, average))) }),
   });
   for (const kind of kinds) await files.write(folder, fileOf(kind), oneByOne(chunks));
+}
+
+/** A state in the model's form: tensors that the step holds in another one are made when they are written. */
+function inModelWhenRead(
+  ports: WrittenRun["ports"],
+  state: ReadonlyMap<string, Tensor>,
+): ReadonlyMap<string, Tensor> {
+  const tensors = new Map(state);
+  for (const port of statePorts(ports)) {
+    const { input, layout } = port;
+    const tensor = state.get(input);
+    if (!layout || !tensor) continue;
+    const { name, type } = tensor;
+    tensors.set(
+      input,
+      computedTensor(name, type, layout.shape, () => inModel(port, tensor).bytes),
+    );
+  }
+  return tensors;
 }
 
 /** The bytes of pieces, of which one at a time is in memory. */

@@ -2,7 +2,7 @@ import { brokenNumber } from "../analysis/unusable-numbers.ts";
 import { UsageError } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
-import { allInModel, allInModelWhenRead, allInStep, modelPorts } from "../programs/state-layout.ts";
+import { allInModel, allInStep, modelPorts } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { averageInputs } from "./averages.ts";
 import { checkReplaces } from "./ort-session.ts";
@@ -28,7 +28,8 @@ interface Run {
  * gets the one after the last reported step. To get it, the session undoes the run and repeats its first steps, with the same
  * bits.
  *
- * Its state has the model's form: a step may hold weights in the form in which it reads them, and no other place reorders them.
+ * Its state has the step's form, which may hold weights in the order in which they are read (state-layout.ts); {@link restore}
+ * takes the model's.
  */
 export class TrainingSession {
   readonly #session: StepSession;
@@ -77,21 +78,20 @@ export class TrainingSession {
 
   /** The state by input name, valid until the next run; undefined when {@link readState} has to fetch it or settle first. */
   state(): ReadonlyMap<string, Tensor> | undefined {
-    const state = this.settled ? this.#session.state() : undefined;
-    return state && allInModelWhenRead(this.#ports, state);
+    return this.settled ? this.#session.state() : undefined;
   }
 
+  /** The same at any time: settles, and fetches it from a device, if necessary. */
   async readState(): Promise<ReadonlyMap<string, Tensor>> {
     await this.settle();
-    return allInModelWhenRead(this.#ports, await this.#session.readState());
+    return this.#session.readState();
   }
 
   /** The first NaN or infinite number of the state, and its place. Each state is looked through once. */
   async brokenNumber(): Promise<string | undefined> {
-    await this.settle();
-    const state = await this.#session.readState();
-    // Places are those in the model, whose form is computed for a broken state alone.
-    this.#looked ??= { broken: brokenNumber(state) && brokenNumber(allInModelWhenRead(this.#ports, state)) };
+    const state = await this.readState();
+    // Places are those in the model, whose form is made of a broken state alone.
+    this.#looked ??= { broken: brokenNumber(state) && brokenNumber(allInModel(this.#ports, state)) };
     return this.#looked.broken;
   }
 
