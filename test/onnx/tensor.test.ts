@@ -160,3 +160,10 @@ describe("half floats", () => {
     expect(numberToFloat16(Number.NaN)).toBe(0x7e00);
   });
 });
+
+it("integers of 64 bits: a double's 2^63 is the largest one, and fractions are refused", () => {
+  expect(Tensor.int64("ends", [3], [-(2 ** 63), -1, 2 ** 63]).data).toEqual(
+    BigInt64Array.of(-(2n ** 63n), -1n, 2n ** 63n - 1n),
+  );
+  expect(() => Tensor.int64("half", [1], [0.5])).toThrow(RangeError);
+});
