@@ -114,10 +114,17 @@ function cellsOf({ title, contenders, ratios }: Point): string[] {
   const adds = som?.som?.[own];
   const failed = contenders.find(({ error }) => error !== undefined)?.error;
   return [
-    title,
+    shortened(title),
     ours?.step ? spreadText(ours.step) : (failed ?? ""),
     against[0] ? spreadText(against[0], 2) : "",
     adds ? `${(100 * adds.median).toFixed(0)} %` : "",
     against[1] ? spreadText(against[1], 2) : "",
   ];
 }
+
+/** Equal layers one after another, counted: `784-256-256-256-256-10` as `784-4×256-10`. */
+const shortened = (title: string): string =>
+  title.replace(
+    /(?<=-)(\d+)(?:-\1){3,}(?=-|\b)/g,
+    (layers, width: string) => `${layers.split("-").length}×${width}`,
+  );
