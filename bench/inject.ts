@@ -2,7 +2,7 @@
  * Time and peak memory of `inject` on a model of 1 GB, compared with copying the file. Every run is a separate process,
  * interleaved with the others. The copy is timed both without and with a sync to the disk, which writeModel does.
  *
- * Run: npx tsx bench/inject.ts [--size 1024] [--rounds 3] [--folder /tmp] [--output bench/results/inject.json]
+ * Run: npm run build && npx tsx bench/inject.ts [--size 1024] [--rounds 3] [--folder /tmp] [--output bench/results/inject.json]
  * Needs three times the size in the folder and deletes everything afterwards.
  */
 import { fork } from "node:child_process";
@@ -16,12 +16,9 @@ import { int } from "../src/graph/attribute.ts";
 import { Emit } from "../src/graph/emit.ts";
 import { Graph } from "../src/graph/graph.ts";
 import { graphToProto } from "../src/graph/proto.ts";
-import { inject } from "../src/inject/inject.ts";
-import { readModel, writeFileSafely, writeModel } from "../src/onnx/files-node.ts";
+import { writeFileSafely, writeModel } from "../src/onnx/files-node.ts";
 import { Model } from "../src/onnx/model.ts";
 import { Tensor } from "../src/onnx/tensor.ts";
-import { som } from "../src/penalties/som.ts";
-import { nodeProbe } from "../src/runtime/probe-node.ts";
 import { machineDescription } from "./machine.ts";
 import { median } from "./statistics.ts";
 
@@ -36,12 +33,14 @@ const tasks = {
     await handle.close();
   },
   inject: async (from: string, to: string) => {
-    await writeModel(
-      await inject(await readModel(from), { penalties: [som({ lambda1: 100 })] }, nodeProbe),
-      to,
-    );
+    const { inject, readModel, som, writeModel } = await built();
+    await writeModel(await inject(await readModel(from), { penalties: [som({ lambda1: 100 })] }), to);
   },
 } satisfies Record<string, (from: string, to: string) => Promise<void>>;
+
+/** The package as it is installed: from the sources, the time to compile modules that are loaded when needed would count. */
+const built = (): Promise<typeof import("../src/index.ts")> =>
+  import(new URL("../dist/node/index.js", import.meta.url).href);
 
 type TaskName = keyof typeof tasks;
 
@@ -86,6 +85,7 @@ async function measured(task: TaskName, from: string, to: string): Promise<Run> 
 
 /** Runs a task; called in the child process. */
 async function perform(task: TaskName, from: string, to: string): Promise<Run> {
+  await built();
   const start = performance.now();
   await tasks[task](from, to);
   const seconds = (performance.now() - start) / 1000;
