@@ -1,8 +1,10 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
+import { objectiveText } from "../data/recorded-objective.ts";
 import type { ColumnConversion } from "../data/tables/conversion.ts";
 import { shortList } from "../data/tables/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { Model } from "../index.ts";
+import { objectiveFromStored, type StoredObjective } from "../losses/stored.ts";
 
 /**
  * Refuses a teacher that was trained on data converted otherwise than those of a run, because both read the same numbers. How
@@ -34,6 +36,16 @@ const oddColumns = (
   other: readonly ColumnConversion[],
 ): readonly string[] =>
   other.filter((column, i) => JSON.stringify(column) !== JSON.stringify(own[i])).map((column) => column.name);
+
+/** Says that a run without --objective and --loss minimizes another loss than the one that trained its model. */
+export function lossRemark(model: Model, record: DataConversion): string | undefined {
+  const textOf = ({ objective, loss, ownLoss }: DataConversion) =>
+    objective ? objectiveText(objectiveFromStored(objective as StoredObjective)) : (loss ?? ownLoss);
+  const before = textOf(conversionOf(model) ?? { version: 1 });
+  const now = textOf(record);
+  if (before === undefined || before === now) return undefined;
+  return `this run minimizes ${now ?? "another loss"}; the run that trained the model minimized ${before} (--objective, or --loss for an output of the model)`;
+}
 
 /**
  * What a new run converts otherwise than the run that trained its model did; undefined if nothing.

@@ -46,7 +46,7 @@ import { readData } from "./read-data.ts";
 import { validationAt } from "./run-log.ts";
 import { averageText, hyperParametersOf, penaltyNote, runFacts, writeRunReport } from "./run-report.ts";
 import type { RunSettings } from "./run-settings.ts";
-import { checkTaughtData, conversionRemark } from "./taught-data.ts";
+import { checkTaughtData, conversionRemark, lossRemark } from "./taught-data.ts";
 import { type CommandStreams, Terminal } from "./terminal.ts";
 import { callOf, checkEffects, parsedCall, type TrainFlags } from "./train-call.ts";
 import { defaultBatch } from "./train-flags.ts";
@@ -142,7 +142,11 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
   const updates = updatesBatchNorm(trainer, flags);
   const record = dataRecord(read, trainer);
   checkTaughtData(trainer.options.teacher, record);
-  const otherwise = isNew ? conversionRemark(begun, record) : undefined;
+  const isUnsaid = isNew && !artifact && flags.objective === undefined && flags.loss === undefined;
+  const otherwise = [
+    isNew ? conversionRemark(begun, record) : undefined,
+    isUnsaid ? lossRemark(begun, record) : undefined,
+  ].filter((text) => text !== undefined);
 
   const trainsWith = penaltyNote(trainer, artifact ? [] : (facts.block?.penalties ?? []));
   const learned = trainer.step.ports.parameters;
@@ -152,7 +156,7 @@ export async function trainOne(typed: readonly string[], run: RunContext): Promi
     ...(record.summary === undefined ? [] : [`data: ${record.summary}`]),
     `trained: ${counted(learned.length, "parameter")}: ${listedWithSource(learned)}`,
     ...(average === undefined ? [] : [`validated and written: ${average}`]),
-    ...(otherwise === undefined ? [] : [otherwise]),
+    ...otherwise,
   );
   // The data's own validation part, unless a share of the samples is held out.
   const own = flags.validation === undefined ? given({ validation }) : {};

@@ -54,6 +54,10 @@ export interface DataConversion {
     /** The losses of a weighted sum, each as a checkpoint keeps it. */
     readonly terms?: readonly object[];
   };
+  /** The model's own output that was its loss (`--loss`), in place of an objective. */
+  readonly loss?: string;
+  /** The name of a loss of the user's own, which the record cannot hold. */
+  readonly ownLoss?: string;
 }
 
 /** Key of a trained model's `metadata_props` that holds the conversion of its data. */

@@ -1,10 +1,13 @@
 import { FileError } from "../errors.ts";
+import { graphOf } from "../graph/model-graph.ts";
 import { isRecord } from "../json.ts";
-import type { ObjectiveOptions } from "../losses/objective.ts";
+import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
+import { crossEntropyIn } from "../losses/own-objective.ts";
 import { objectiveFromStored, type StoredObjective } from "../losses/stored.ts";
 import { objectiveNamed } from "../losses/table.ts";
 import { type AnyObjective, combined, isCombined } from "../losses/terms.ts";
 import { hyphened } from "../name-and-options.ts";
+import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { conversionKey, conversionOf, type DataConversion } from "./conversion.ts";
 import { objectiveOfTexts } from "./text/objective.ts";
@@ -35,6 +38,32 @@ export function recordedObjective(model: Model, output?: string): RecordedObject
     .filter((term) => term.output === output)
     .map(({ output: _, ...term }) => term);
   return own && { objective: combined([own, ...more]), output };
+}
+
+/** The model's own loss with which it was trained (`train --loss`), and what it reads. */
+export interface RecordedLoss {
+  readonly loss: string;
+  /** The scores of its cross-entropy, else the first output of floats beside it. */
+  readonly scores?: string;
+  /** Its cross-entropy, which makes scores those of classes. */
+  readonly objective?: Objective;
+  /** Whether the loss is that cross-entropy, so that it can be computed sample by sample. */
+  readonly isObjective: boolean;
+}
+
+/** The own loss that a trained model records; undefined without one, and where the file no longer computes it. */
+export function recordedLoss(model: Model): RecordedLoss | undefined {
+  const name = conversionOf(model)?.loss;
+  const graph = name === undefined ? undefined : graphOf(model);
+  const loss = graph?.value(name ?? "");
+  if (!graph || !loss) return undefined;
+  const own = crossEntropyIn(loss);
+  const scores = own?.prediction ?? graph.outputs.find((output) => output !== loss && isFloat(output.type));
+  return {
+    ...{ loss: loss.name, isObjective: own?.isLoss ?? false },
+    ...(own && { objective: own.objective }),
+    ...(scores && { scores: scores.name }),
+  };
 }
 
 /** A loss as the command line writes it, with the options that are not the usual ones: `huber:delta=0.5`. */

@@ -10,7 +10,7 @@ import { Model } from "../onnx/model.ts";
 import { counted } from "../passes/pass.ts";
 import { subjectOf } from "../penalties/applies.ts";
 import { resolvePlans } from "../penalties/plan.ts";
-import { dataRecord, recordOfObjective } from "../runtime/data-record.ts";
+import { dataRecord, recordOfObjective, withoutLoss } from "../runtime/data-record.ts";
 import type { CheckpointKind } from "../runtime/events.ts";
 import type { FitOptions } from "../runtime/fit-plan.ts";
 import { nodeRuntime } from "../runtime/node.ts";
@@ -146,7 +146,7 @@ export async function distributeTrainer(
 
 /** What the model keeps of its data where these are read later: how others were converted, and the loss of this run. */
 function recordWithoutData(trainer: Trainer, known: DataConversion | undefined): DataConversion {
-  const { summary, objective: _, ...before } = known ?? conversionOf(trainer.model) ?? { version: 1 };
+  const { summary, ...before } = withoutLoss(known ?? conversionOf(trainer.model));
   return { ...before, ...recordOfObjective(trainer), ...(known && given({ summary })) };
 }
 

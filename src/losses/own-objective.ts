@@ -21,6 +21,14 @@ export interface OwnObjective {
  * @returns undefined for other losses
  */
 export function ownObjective(loss: Value): OwnObjective | undefined {
+  const found = crossEntropyIn(loss);
+  return found && { ...found, prediction: typed(found.prediction) };
+}
+
+/** The same in a graph whose shapes are not known. */
+export function crossEntropyIn(
+  loss: Value,
+): (Omit<OwnObjective, "prediction"> & { readonly prediction: Value }) | undefined {
   const node = onlyCrossEntropy(ancestorsOf([loss]));
   if (!node) return undefined;
   const [scores, labels, weights] = node.inputs;
@@ -29,7 +37,7 @@ export function ownObjective(loss: Value): OwnObjective | undefined {
   const isMean = node.string("reduction", "mean") === "mean" && !weights;
   return {
     objective: crossEntropy({ ignoreIndex: ignoredBy(node) }),
-    prediction: typed(scores),
+    prediction: scores,
     labels: source,
     isLoss: isMean && loss === node.outputs[0],
   };

@@ -1,3 +1,4 @@
+import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
@@ -72,7 +73,13 @@ export async function buildEvaluation(
   const program = await inferenceForm(model, options, probe, { masters: true });
   const { graph } = program;
   feedState(program, ports);
-  const { terms, loss, added } = measured(program, options);
+  const state = [...ports.parameters, ...ports.statistics];
+  // A model's own loss without a training step, whose inputs would serve: the model keeps its weights.
+  const own =
+    options.loss !== undefined && state.length === 0
+      ? { labels: undefined, targets: inputsBesideLayers(graph, program.prepared.parameters) }
+      : undefined;
+  const { terms, loss, added = own } = measured(program, options);
   program.dropOutputs();
   const total = loss && program.output(loss, "loss").name;
   const outputs = new Map<Value, Typed>();
@@ -89,7 +96,7 @@ export async function buildEvaluation(
     ...{ objective, labels, prediction: objective && output(prediction) },
     output: objective ? undefined : output(places ?? value, `loss.${term.name}`),
   }));
-  const data = added && dataOf(program, added, [...ports.parameters, ...ports.statistics]);
+  const data = added && dataOf(program, added, state);
   return {
     // A session opens the graph at once.
     model: await program.finish({ passes: lower?.passes ?? [], check: "structure" }),

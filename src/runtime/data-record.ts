@@ -1,4 +1,5 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
+import { objectiveText } from "../data/recorded-objective.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { given } from "../given.ts";
 import { isStorable, storedObjective } from "../losses/stored.ts";
@@ -6,13 +7,20 @@ import { normalizationFor } from "./batch-feeds.ts";
 import { describeData } from "./describe-data.ts";
 import type { Trainer } from "./trainer.ts";
 
-/** The loss of a run, for the record that its model keeps; nothing for one that does not stand alone. */
+/** The loss of a run, for the record that its model keeps; nothing for one beside a teacher, without which it does not stand. */
 export function recordOfObjective({
-  options: { objective: loss, output, teacher },
-}: Pick<Trainer, "options">): Pick<DataConversion, "objective"> {
-  // A loss beside a teacher does not stand without it.
-  if (!loss || teacher || !isStorable(loss)) return {};
-  return { objective: { ...storedObjective(loss), ...(output !== undefined && { output }) } };
+  options: { objective, loss, output, teacher },
+}: Pick<Trainer, "options">): Pick<DataConversion, "objective" | "loss" | "ownLoss"> {
+  if (loss !== undefined) return { loss };
+  if (!objective || teacher) return {};
+  if (!isStorable(objective)) return { ownLoss: objectiveText(objective) };
+  return { objective: { ...storedObjective(objective), ...given({ output }) } };
+}
+
+/** A record for a model that another loss trains. */
+export function withoutLoss(record: DataConversion = { version: 1 }): DataConversion {
+  const { objective: _, loss: __, ownLoss: ___, ...others } = record;
+  return others;
 }
 
 /** The record of a run's data that its model keeps. */
@@ -26,7 +34,7 @@ export function dataRecord(
   const classes = conversion?.classes ?? conversionOf(model)?.classes;
   const summary = describeData(train, step.ports, { normalize, classes });
   return {
-    ...{ version: 1, ...conversion, ...given({ classes, normalize }) },
+    ...{ ...withoutLoss(conversion), ...given({ classes, normalize }) },
     ...recordOfObjective(trainer),
     summary,
   };

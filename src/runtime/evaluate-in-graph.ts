@@ -8,6 +8,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { buildEvaluation } from "../programs/evaluation.ts";
+import type { LossOptions } from "../programs/options.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import { checkDataset, evaluate, evenBatch, measureOf, remarkOnRest } from "./evaluator.ts";
@@ -17,29 +18,29 @@ import { backendNamed } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /**
- * Evaluates a model with losses that only a graph computes: they become part of its inference form. Loss and accuracy alone;
+ * Evaluates a model with its own loss, or with losses that only a graph computes: they become part of its inference form. Loss and accuracy alone;
  * no sample is listed, because such a loss may be one number for a batch.
  */
 export async function evaluateInGraph(
   model: Model,
   dataset: Dataset,
-  options: EvaluateOptions,
+  options: EvaluateOptions & Pick<LossOptions, "loss">,
   runtime: TrainerRuntime,
 ): Promise<ModelEvaluation> {
-  const own = graphOf(model);
-  checkNoArtifact(own);
-  const { objective, output, onMessage, signal } = options;
+  const file = graphOf(model);
+  checkNoArtifact(file);
+  const { objective, loss: own, output, onMessage, signal } = options;
   const backend = backendNamed(options.backend, runtime.backends);
   const ofEmbeddings = objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective));
   const siamese = ofEmbeddings ? siameseOf(model, dataset) : undefined;
-  const free = hasFreeBatch(own);
-  const rows = batchFor(own, options.batch, dataset.size);
+  const free = hasFreeBatch(file);
+  const rows = batchFor(file, options.batch, dataset.size);
   const most = free ? rows : rows / (siamese ?? 1);
   const dims = lengthsOf(model, dataset, given({ siamese }));
   const loss = {
     batch: options.batch === undefined && free ? evenBatch(dataset.size, most) : most,
     ...(Object.keys(dims).length > 0 && { dims }),
-    ...given({ objective, output, siamese, onMessage }),
+    ...given({ objective, loss: own, output, siamese, onMessage }),
   };
   const noState = { parameters: [], statistics: [] };
   const graph = await buildEvaluation(model, loss, noState, runtime.probe, await backend.lowering());

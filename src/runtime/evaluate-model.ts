@@ -1,7 +1,15 @@
+import { conversionOf } from "../data/conversion.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
-import { objectiveText, type RecordedObjective, recordedObjective } from "../data/recorded-objective.ts";
+import {
+  objectiveText,
+  type RecordedLoss,
+  type RecordedObjective,
+  recordedLoss,
+  recordedObjective,
+} from "../data/recorded-objective.ts";
 import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
@@ -42,7 +50,12 @@ export async function evaluateModel(
   checkRunOptions(options);
   checkNumber("the number of worst samples", options.worst, countFromZero);
   checkMetrics(options.metrics ?? []);
-  const { objective: asked, output } = askedObjective(model, options);
+  const recorded = askedObjective(model, options);
+  if ("loss" in recorded) {
+    const { evaluateInGraph } = await import("./evaluate-in-graph.ts");
+    return evaluateInGraph(model, dataset, { ...options, ...recorded }, runtime);
+  }
+  const { objective: asked, output } = recorded;
   const { objective, remark } = objectiveFor(asked, dataset);
   if (remark !== undefined) options.onMessage?.(remark);
   if (isCombined(objective) && options.objective) refuseOutput(options);
@@ -97,15 +110,33 @@ export async function evaluateModel(
 }
 
 /** The loss that the options give, else the one that the model was trained with, else the cross-entropy. */
-function askedObjective(model: Model, { objective, output, onMessage }: EvaluateOptions): RecordedObjective {
-  const own = output === undefined ? {} : { output };
-  if (objective) return { objective, ...own };
+function askedObjective(
+  model: Model,
+  { objective, output, onMessage }: EvaluateOptions,
+): RecordedObjective | Pick<RecordedLoss, "loss"> {
+  const trained = recordedLoss(model);
+  if (objective) {
+    return {
+      objective,
+      ...given({ output: output ?? (isCombined(objective) ? undefined : trained?.scores) }),
+    };
+  }
   const recorded = recordedObjective(model, output);
-  if (!recorded) return { objective: crossEntropy(), ...own };
-  onMessage?.(
-    `loss: ${objectiveText(recorded.objective)}, which the model was trained with; objective (--objective) names another`,
-  );
-  return recorded;
+  if (recorded || (trained && output === undefined)) {
+    const name = recorded ? objectiveText(recorded.objective) : `"${trained?.loss}", the model's own`;
+    onMessage?.(`loss: ${name}, which the model was trained with; objective (--objective) names another`);
+    if (recorded) return recorded;
+    const { loss = "", objective: inside, isObjective: isWhole, scores } = trained ?? {};
+    return inside && isWhole ? { objective: inside, ...given({ output: scores }) } : { loss };
+  }
+  const { ownLoss, loss = ownLoss } = conversionOf(model) ?? {};
+  if (loss !== undefined) {
+    const why = trained ? "its own" : "which its file does not hold";
+    onMessage?.(
+      `loss: cross-entropy; the model was trained with "${loss}", ${why}: objective (--objective) names another loss`,
+    );
+  }
+  return { objective: crossEntropy(), ...given({ output }) };
 }
 
 /** Begins to compute metrics of the first loss for which they are defined. @returns its index too */

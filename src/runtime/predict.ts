@@ -1,6 +1,11 @@
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
-import { objectiveText, recordedObjective } from "../data/recorded-objective.ts";
+import {
+  objectiveText,
+  type RecordedLoss,
+  recordedLoss,
+  recordedObjective,
+} from "../data/recorded-objective.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { dimAt, type Shape } from "../graph/shapes.ts";
@@ -58,10 +63,12 @@ export async function* predict(
   checkKnown("predict", options, predictNames);
   checkRunOptions(options);
   // Labels, where there are some, say which axis counts the classes.
-  const recorded = options.objective ? undefined : recordedLoss(model, options);
-  const asked = options.objective ?? recorded?.objective ?? usualObjective(model, dataset, options);
-  const { objective } = objectiveFor(asked, dataset);
-  const output = options.output ?? recorded?.output;
+  const own = scoresOfOwnLoss(model, options);
+  const recorded = options.objective ? undefined : recordedTerm(model, options);
+  const output = options.output ?? recorded?.output ?? own?.scores;
+  const usual = () =>
+    own?.objective && output === own.scores ? own.objective : usualObjective(model, dataset, options, output);
+  const { objective } = objectiveFor(options.objective ?? recorded?.objective ?? usual(), dataset);
   if (isOfEmbeddings(objective)) {
     const { predictEmbeddings } = await import("./predict-embeddings.ts");
     return yield* predictEmbeddings(model, dataset, objective, options, runtime);
@@ -87,7 +94,7 @@ export async function* predict(
 }
 
 /** The loss that a model records, of several the one that reads the output; undefined where it records none, or several do. */
-function recordedLoss(
+function recordedTerm(
   model: Model,
   { output, onMessage }: PredictOptions,
 ): { readonly objective: Objective; readonly output?: string } | undefined {
@@ -103,7 +110,21 @@ function recordedLoss(
   return { objective, ...(read !== undefined && { output: read }) };
 }
 
-function usualObjective(model: Model, { y }: Dataset, { output, onMessage }: PredictOptions): Objective {
+/** What the model's own loss reads, where that was trained. @throws UsageError where nothing says which value is the answer */
+function scoresOfOwnLoss(model: Model, { output }: PredictOptions): RecordedLoss | undefined {
+  const own = recordedLoss(model);
+  if (!own || own.scores !== undefined || output !== undefined) return own;
+  throw new UsageError(
+    `the only output of the model is its loss "${own.loss}": name the value to predict with --prediction (option output)`,
+  );
+}
+
+function usualObjective(
+  model: Model,
+  { y }: Dataset,
+  { onMessage }: PredictOptions,
+  output: string | undefined,
+): Objective {
   const graph = graphOf(model);
   const scores = choosePrediction(graph, crossEntropy(), output).value;
   const itself = choosePrediction(graph, meanSquaredError(), output).value;

@@ -5,11 +5,15 @@ import {
   arrayDataset,
   crossEntropy,
   type Dataset,
+  evaluateModel,
   Model,
+  predict,
   Trainer,
   type TrainerOptions,
+  withConversion,
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
+import { dataRecord } from "../../src/runtime/data-record.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { randomFloats, randomInts } from "../helpers/numbers.ts";
 
@@ -87,6 +91,10 @@ function reference(trainer: Trainer, count: number, classWeights = [1, 1, 1], si
   return { loss: loss / count, accuracy: correct / counted, samples: count };
 }
 
+/** The trained model with the record that `train` writes into it. */
+const written = (trainer: Trainer): Model =>
+  withConversion(trainer.export(), dataRecord({ train: train.data }, trainer));
+
 function expectFigures(
   found: Awaited<ReturnType<Trainer["evaluate"]>>,
   expected: ReturnType<typeof reference>,
@@ -112,6 +120,11 @@ test.each([{}, { ignore_index: -100 }])(
     }
     expectFigures(await own.evaluate(held.data), reference(own, 77));
     expectFigures(await other.evaluate(held.data), reference(other, 77));
+    const { loss, accuracy, classes: ofClasses, worst } = await evaluateModel(written(own), held.data);
+    const { loss: wanted, ...figures } = reference(own, 77);
+    expect({ accuracy, samples: held.data.size }).toEqual(figures);
+    expect(loss).toBeCloseTo(wanted, 6);
+    expect([ofClasses?.classes.length, worst.length]).toEqual([classes, 10]);
   },
 );
 
@@ -145,6 +158,18 @@ describe("a loss that is one number for each batch", () => {
         ?.numbers()
         .reduce((sum, value) => sum + value * value, 0) ?? 0;
     expectFigures(await own.evaluate(held.data), { ...figures, loss: loss + decay });
+    const told: string[] = [];
+    const model = written(own);
+    const evaluation = { batch, onMessage: (text: string) => told.push(text) };
+    const { worst, ...found } = await evaluateModel(model, held.data, evaluation);
+    expectFigures(found, { ...figures, loss: loss + decay });
+    expect(worst).toEqual([]);
+    expect(told[0]).toContain('loss: "loss", the model\'s own, which the model was trained with');
+    // The only output is the loss: the answers are those of the scores that it reads, not those of the loss.
+    const answers = [];
+    for await (const { answer } of predict(model, held.data)) answers.push(answer);
+    const right = answers.filter((answer, i) => i < 64 && answer === held.y[i]).length;
+    expect(right / 64).toBeCloseTo(figures.accuracy, 9);
   });
 
   it("counts the samples whose class the cross-entropy does not ignore", async () => {
@@ -181,6 +206,9 @@ describe("a loss that is one number for each batch", () => {
       return b.op("ReduceSumSquare", [b.op("Sub", [scores, hot], "error")], "loss", { keepdims: 0 });
     });
     expect(Object.keys(await other.evaluate(held.data))).toEqual(["loss", "samples"]);
+    await expect(predict(written(other), held.data).next()).rejects.toThrow(
+      'the only output of the model is its loss "loss": name the value to predict',
+    );
   });
 
   it("takes classes that are floats where the model does, and refuses classes that it has not", async () => {

@@ -1,6 +1,7 @@
 import { strToU8, zipSync } from "fflate";
 import { hasAdapters } from "../../src/analysis/adapter-names.ts";
 import { conversionOf, type DataConversion, withConversion } from "../../src/data/conversion.ts";
+import { recordOfObjective, withoutLoss } from "../../src/runtime/data-record.ts";
 import {
   adapterOf,
   encodeAdapter,
@@ -47,12 +48,14 @@ export function classNamesOf({ opened, data }: RunParts): readonly string[] | un
 }
 
 /** What the model records about its data; undefined if there is nothing to record. */
-function recordOf({ options }: Trainer, parts: RunParts): DataConversion | undefined {
+function recordOf(trainer: Trainer, parts: RunParts): DataConversion | undefined {
   const { opened, data } = parts;
-  const former = conversionOf(opened.original);
+  const before = conversionOf(opened.original);
+  // Another loss may have trained the model before.
+  const former = before && { ...withoutLoss(before), ...recordOfObjective(trainer) };
   const classes = classNamesOf(parts);
   const shape = opened.inspection.inputs[0]?.shape.slice(1) ?? [];
-  const { normalize } = options;
+  const { normalize } = trainer.options;
   if (!classes && normalize === undefined && data.source.kind !== "images") return former;
   return {
     ...{ ...former, version: 1 as const },

@@ -73,6 +73,9 @@ export function define(command: Command, streams: CommandStreams): void {
       const { bold: paint } = terminal.colors;
       terminal.print(evaluationText(evaluation, { data: part, classes, width: terminal.width, paint }));
     }
+    if (command.getOptionValueSource("worst") === "cli" && worst > 0 && evaluation.worst.length === 0) {
+      terminal.note("--worst: this loss is computed for whole batches, so no samples are listed");
+    }
     if (page !== undefined) terminal.note(`page: ${page}`);
   });
 }
