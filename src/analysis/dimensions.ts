@@ -104,15 +104,14 @@ export function freeDimensions(graph: Graph, options: DimensionOptions): string[
   return [...(hasFreeBatch(graph, options) ? [batchName] : []), ...given];
 }
 
-/** The same sizes, with the named {@link freeDimensions} twice as long. */
+/** The same sizes, with the named {@link freeDimensions} twice as long; `batch` is there if the batch is free. */
 export function doubled(
   { batch, dims = {}, open }: DimensionOptions,
   names: readonly string[],
 ): DimensionOptions {
-  const size = batch ?? defaultBatch;
   return {
     ...(open !== undefined && { open }),
-    batch: names.includes(batchName) ? 2 * size : size,
+    ...(batch !== undefined && { batch: names.includes(batchName) ? 2 * batch : batch }),
     dims: Object.fromEntries(
       Object.entries(dims).map(([name, length]) => [name, names.includes(name) ? 2 * length : length]),
     ),
@@ -272,12 +271,33 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
         : "the model has no named free dimension";
     throw new UsageError(`no input has a dimension "${name}"; ${hint}`);
   }
+  if (batch === undefined || inputs.some((input) => leadsWithBatch(input, dims))) return;
   const fixed = fixedBatches(inputs);
-  const free = inputs.some((input) => leadsWithBatch(input, dims));
-  if (batch !== undefined && !free && fixed.length > 0 && !fixed.includes(batch)) {
+  const given = inputs.flatMap((input) => givenBatch(input, dims));
+  if (fixed.includes(batch) || given.some(({ length }) => length === batch)) return;
+  if (fixed.length > 0) {
     if (fixed.includes(0)) checkSamplesOf(inputs);
     throw new SorthError(
       `the model fixes its batch size at ${fixed[0]}: use --batch ${fixed[0]}, or ${fixed[0] === 1 ? "free it first (sorth-onnx free-batch)" : "export it with a free batch dimension"}`,
     );
   }
+  const [first] = given;
+  if (inputs.some(({ declared }) => !declared) && !first) return;
+  throw new UsageError(
+    first
+      ? `--batch ${batch} has no effect, because --dim ${first.name}=${first.length} fixes the axis that it would set: leave one of them out`
+      : `--batch ${batch} has no effect, because no input has an axis of samples: leave it out`,
+  );
+}
+
+/** The length that the caller gives the batch dimension of an input by name. */
+function givenBatch(
+  input: Value,
+  dims: Readonly<Record<string, number>>,
+): { readonly name: string; readonly length: number }[] {
+  const axis = declaredBatchAxis(input);
+  return [`${input.name}.${axis}`, input.declared?.[axis]].flatMap((name) => {
+    const length = typeof name === "string" ? dims[name] : undefined;
+    return typeof name === "string" && length !== undefined ? [{ name, length }] : [];
+  });
 }

@@ -51,7 +51,8 @@ export async function inferShapes(
     value.shape = shape;
   }
   const batch = hasFreeBatch(graph, options) ? (options.batch ?? defaultBatch) : undefined;
-  const others = await markFreeAxes(graph, probe, { ...options, ...(batch !== undefined && { batch }) });
+  const { batch: _, ...sizes } = options;
+  const others = await markFreeAxes(graph, probe, { ...sizes, ...(batch !== undefined && { batch }) });
   return { batch, others, unknown: [...graph.values].filter((value) => !value.type || !value.shape) };
 }
 

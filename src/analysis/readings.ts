@@ -145,6 +145,9 @@ export class Readings {
       if (node.op === "MatMul" && dims.length === 1 && !computed) {
         return [{ ...end, role: "running vector" }];
       }
+      // A layer that is called on data and on parameters (positions of DeBERTa) has one bias.
+      if (!computed && node.op === "Add" && this.#isBias(node, index, dims))
+        return [{ ...end, role: "bias" }];
       const role = roleByOperator(node.op, index);
       // The statistics with which a weight is normalized are not running statistics of data.
       const statistic = computed && role?.startsWith("running");
@@ -242,5 +245,6 @@ function sourceOf(operand: Value | null | undefined): Value | undefined {
 /** The weight of the layer that a bias belongs to: the reader itself, or the product to which an Add adds the bias. */
 export function weightBeside(reader: Node, index: number): Value | undefined {
   const product = reader.op === "Add" ? productBefore(reader.inputs[1 - index]) : reader;
-  return product?.inputs.map(sourceOf).find((value) => value?.initializer);
+  const inputs = product?.inputs ?? [];
+  return [inputs[1], ...inputs].map(sourceOf).find((value) => value?.initializer);
 }

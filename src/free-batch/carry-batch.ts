@@ -1,3 +1,4 @@
+import { constantValues } from "../analysis/constant-values.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
 import { dependingOnData } from "../analysis/trace-parameter.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -25,13 +26,17 @@ const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6
  *
  * @param proto - changed in place
  * @param graph - of that message, with the shapes at one sample
+ * @param computed - numbers of targets that nodes compute from constants, by name
  * @returns the changed operators, by name
  */
 export function carryBatch(
   proto: onnx.ModelProto.$Properties,
   graph: Graph,
   inputs: readonly BatchAxis[],
+  computed: ReadonlyMap<string, Tensor>,
 ): string[] {
+  const numbersOf = (value: Value | null | undefined) =>
+    (constantTensor(value) ?? (value && computed.get(value.name)))?.numbers();
   const body = proto.graph as onnx.GraphProto.$Properties;
   const data = dependingOnData(graph);
   const changed: string[] = [];
@@ -115,10 +120,10 @@ export function carryBatch(
       const read = own?.inputs ?? [];
       const [first] = read;
       if (opType === "Reshape" && first && data.has(first)) {
-        return replace(1, openedShape(first, constantTensor(read[1])?.numbers(), own as Node));
+        return replace(1, openedShape(first, numbersOf(read[1]), own as Node));
       }
       if (opType === "Resize" && first && data.has(first) && read[3]) {
-        const sizes = constantTensor(read[3])?.numbers();
+        const sizes = numbersOf(read[3]);
         return sizes?.[0] === 1 ? replace(3, withSamples(sizes, 0)) : undefined;
       }
       if (opType === "Concat" && read.some((value) => value && data.has(value))) {
@@ -152,6 +157,15 @@ export function carryBatch(
   body.initializer = [...(body.initializer ?? []), ...initializers];
   openInterface(body, inputs);
   return changed;
+}
+
+/** The targets of Reshape and Resize that nodes compute from constants: PyTorch writes so without constant folding. */
+export function computedTargets(graph: Graph): Value[] {
+  const constants = constantValues(graph, new Set());
+  const targets = graph.nodes.map(({ op, inputs }) => inputs[{ Reshape: 1, Resize: 3 }[op] ?? -1]);
+  return [...new Set(targets)].filter(
+    (value): value is Value => !!value && constants.has(value) && !constantTensor(value),
+  );
 }
 
 /** Where a tensor's numbers count samples: an axis, of which that many numbers lie in front of the samples. */

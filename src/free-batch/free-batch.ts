@@ -1,5 +1,6 @@
 import Long from "long";
 import { isInjected } from "../analysis/block-nodes.ts";
+import { computeValues } from "../analysis/constant-values.ts";
 import { declaredBatchAxis, fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -11,7 +12,7 @@ import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { withoutDraws } from "../verify/draws.ts";
-import { type BatchAxis, carryBatch } from "./carry-batch.ts";
+import { type BatchAxis, carryBatch, computedTargets } from "./carry-batch.ts";
 import { comparedSamples, compareSamples, type SampleComparison } from "./compare-samples.ts";
 
 /** Options of `freeBatch`. */
@@ -35,7 +36,9 @@ export async function freeBatch(model: Model, options: FreeBatchOptions, probe: 
   await inferShapes(graph, probe, sizes);
 
   const proto = decodeModelProto(model.bytes);
-  const changed = carryBatch(proto, graph, inputs);
+  const targets = computedTargets(graph);
+  const computed = targets.length > 0 ? await computeValues(graph, probe, targets) : new Map<string, never>();
+  const changed = carryBatch(proto, graph, inputs, computed);
   const compared = await compareSamples(
     { original: still(model), freed: still(Model.fromProto(proto, model)), graph },
     { inputs, shapes },

@@ -2,6 +2,7 @@ import { constantOf } from "../analysis/probe-model.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { ancestorsOf } from "../graph/reach.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 
@@ -34,12 +35,12 @@ export interface Head {
 const passing = new Set([
   ...["Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid", "Relu", "Clip", "Identity", "Cast", "Dropout"],
   ...["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"],
-  ...["GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean"],
+  ...["GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean", "Resize", "Upsample"],
 ]);
 
 /**
  * Finds the layer that an output reads: a Gemm, MatMul or Conv with a stored weight, through the bias that is added to it, a
- * Softmax or Sigmoid, pooling and changes of shape.
+ * Softmax or Sigmoid, pooling, resizing, one factor and changes of shape.
  *
  * @param output - from {@link classifierOutput}
  * @throws SorthError if no layer lies in front of it, or its weight cannot be replaced
@@ -52,13 +53,20 @@ export function findHead(output: Value): Head {
     if (!node) throw noLayer(output, `the model's input "${value.name}"`);
     const head = layerAt(node, behind);
     if (head) return head;
-    const [next] = node.inputs;
-    if (node.domain !== "" || !passing.has(node.opType) || !next) {
+    const next = passing.has(node.opType) ? node.inputs[0] : scaledBy(node);
+    if (node.domain !== "" || !next) {
       throw noLayer(output, `${node.op} "${node.label}"`);
     }
     behind.push(node);
     value = next;
   }
+}
+
+/** What a node multiplies or divides by one stored number, such as a temperature. */
+function scaledBy(node: Node): Value | null | undefined {
+  const places = { Mul: [0, 1], Div: [1] }[node.opType] ?? [];
+  const number = places.find((index) => storedAt(node, index)?.tensor.size === 1);
+  return number === undefined ? undefined : node.inputs[1 - number];
 }
 
 /**
@@ -125,6 +133,13 @@ function weightOf(node: Node): Pick<Head, "weight" | "units" | "fanIn"> | undefi
   const weight = parameterAt(node, 1, axis);
   if (!weight) {
     if (storedAt(node, 0)) throw unclear(node, "its weight is the left operand");
+    const maker = node.inputs[1]?.producer;
+    if (maker && isOfParameters(node.inputs[1])) {
+      throw unclear(
+        node,
+        `its weight is computed (${maker.op}), as weight_norm does; export the model without that (torch.nn.utils.parametrize.remove_parametrizations)`,
+      );
+    }
     return undefined;
   }
   const { dims } = weight.tensor;
@@ -136,6 +151,12 @@ function weightOf(node: Node): Pick<Head, "weight" | "units" | "fanIn"> | undefi
   const units = dims[weight.axis] ?? 0;
   return { weight, units, fanIn: dims.reduce((a, b) => a * b, 1) / Math.max(1, units) };
 }
+
+/** Whether a value is computed from what the file stores alone. */
+const isOfParameters = (value: Value | null | undefined): boolean =>
+  [...ancestorsOf(value ? [value] : [])].every(({ inputs }) =>
+    inputs.every((input) => !input || input.producer || input.initializer),
+  );
 
 /** The bias that a node itself adds. */
 function biasOf(node: Node, units: number): HeadParameter | undefined {

@@ -8,7 +8,7 @@ import type { HeadOptions } from "./replace-head.ts";
 export interface HeadFunctions {
   /**
    * Gives a classifier new classes: replaces its last layer, the one that the output reads through a Softmax or Sigmoid,
-   * pooling and changes of shape, by a fresh layer of as many units as there are classes. Everything else stays byte for
+   * pooling, resizing and changes of shape, by a fresh layer of as many units as there are classes. Everything else stays byte for
    * byte; `Trainer` then trains all of the model, or the new layer alone (`trainable`).
    *
    * @param model - ends in a Gemm, a MatMul (and Add) or a Conv with a stored weight; it is not changed

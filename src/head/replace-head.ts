@@ -131,16 +131,25 @@ function newParameters({ weight, bias, fanIn }: Head, units: number, seed: numbe
   });
 }
 
-/** Shapes that a Reshape behind the layer reads, with the new number of classes. */
+/** Shapes that a Reshape or Resize behind the layer reads, with the new number of classes. */
 function newShapes({ behind, units: old }: Head, units: number): Replacement[] {
   return behind.flatMap((node): Replacement[] => {
-    const [shape] = node.opType === "Reshape" ? shapesAt(node) : [];
-    const dims = shape?.tensor.numbers();
-    const at = dims?.lastIndexOf(old) ?? -1;
-    if (!shape || !dims || at < 0) return [];
-    const numbers = Array.from(dims, (dim, i) => (i === at ? units : dim));
+    const resizes = node.opType === "Resize";
+    const [shape] = resizes ? sizesAt(node) : node.opType === "Reshape" ? shapesAt(node) : [];
+    if (!shape) return [];
+    const dims = Array.from(shape.tensor.numbers());
+    // An image may be as high or wide as there are classes: its lengths come after them.
+    const at = resizes ? dims.indexOf(old, 1) : dims.lastIndexOf(old);
+    if (at < 0) return [];
+    const numbers = dims.map((dim, i) => (i === at ? units : dim));
     return [{ ...shape, tensor: tensorOf(shape.value.name, shape.tensor.type, [numbers.length], numbers) }];
   });
+}
+
+/** The stored lengths of all axes that a Resize reads, as PyTorch writes them for a fixed batch. */
+function sizesAt(resize: Node): Omit<HeadParameter, "axis">[] {
+  const stored = resize.ints("axes") ? undefined : storedAt(resize, 3);
+  return stored ? [stored] : [];
 }
 
 /** The stored lengths that a Reshape reads, the last first: its shape, or parts of a Concat that makes it, as for Keras's Dense on sequences. */

@@ -147,18 +147,37 @@ describe("freeBatch", () => {
     expect(dims.map(({ dimParam }) => dimParam)).toEqual(["batch", "samples"]);
   });
 
-  it("opens sizes of Resize, and keeps lengths that are free already", async () => {
-    const sizes = model([1, 2, "H", 4], (b, x) => {
-      const resized = b.op("Resize", [x, null, null, b.int64("sizes", [1, 2, 6, 8])], "resized", {
-        mode: "nearest",
+  it.each(["stored in the file", "computed by nodes, as PyTorch writes them without constant folding"])(
+    "opens sizes of Resize that are %s, and keeps lengths that are free already",
+    async (how) => {
+      const lengths = (b: GraphBuilder, name: string, numbers: readonly number[]) => {
+        if (how.startsWith("stored")) return b.int64(name, numbers);
+        const parts = numbers.map((n, i) =>
+          b.op(
+            "Unsqueeze",
+            [b.int64(`${name}.${i}`, n), b.int64(`${name}.${i}.axis`, [0])],
+            `${name}.${i}.part`,
+          ),
+        );
+        return b.op("Concat", parts, name, { axis: 0 });
+      };
+      const sizes = model([1, 2, "H", 4], (b, x) => {
+        const resized = b.op("Resize", [x, null, null, lengths(b, "sizes", [1, 2, 6, 8])], "resized", {
+          mode: "nearest",
+        });
+        const flat = b.op("Reshape", [resized, lengths(b, "shape", [1, -1])], "flat");
+        return b.op("MatMul", [flat, b.weight("w", [96, 3])], "y");
       });
-      const flat = b.op("Reshape", [resized, b.int64("shape", [1, -1])], "flat");
-      return b.op("MatMul", [flat, b.weight("w", [96, 3])], "y");
-    });
-    const freed = await freeBatch(sizes, { dims: { H: 3 } });
-    const dims = freed.proto.graph?.input?.[0]?.type?.tensorType?.shape?.dim ?? [];
-    expect(dims.map(({ dimParam, dimValue }) => dimParam || Number(dimValue))).toEqual(["batch", 2, "H", 4]);
-    const x = Tensor.float("x", [5, 2, 7, 4], uniform("sizes", 280));
-    expect((await runModel(encodeModel(freed), { x })).y?.dims).toEqual([5, 3]);
-  });
+      const freed = await freeBatch(sizes, { dims: { H: 3 } });
+      const dims = freed.proto.graph?.input?.[0]?.type?.tensorType?.shape?.dim ?? [];
+      expect(dims.map(({ dimParam, dimValue }) => dimParam || Number(dimValue))).toEqual([
+        "batch",
+        2,
+        "H",
+        4,
+      ]);
+      const x = Tensor.float("x", [5, 2, 7, 4], uniform("sizes", 280));
+      expect((await runModel(encodeModel(freed), { x })).y?.dims).toEqual([5, 3]);
+    },
+  );
 });

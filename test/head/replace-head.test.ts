@@ -23,6 +23,8 @@ interface Classifier {
   readonly build: (b: GraphBuilder) => void;
   /** Labels of a sample, if there are several. */
   readonly labels?: number;
+  /** What predict gives for a sample; default: a score for each class, or a class for each label. */
+  readonly scores?: number;
 }
 
 /** The layers that exporters write for a classifier of ten classes. */
@@ -66,6 +68,17 @@ const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> 
       b.output(b.op("Reshape", [pooled, b.int64("shape", [-1, 10])], "y"));
     },
   },
+  "Conv, resized to a height that is the number of classes, as in fully convolutional networks": {
+    ...{ shape: [6, 5, 4], labels: 80, scores: 3 * 80 },
+    build: (b) => {
+      const x = b.input("x", [4, 6, 5, 4]);
+      const scores = b.op("Conv", [x, b.weight("w", [10, 6, 1, 1]), b.weight("b", [10])], "scores");
+      const none = b.graph.addInitializer(Tensor.float("none", [0], []));
+      b.output(
+        b.op("Resize", [scores, none, none, b.int64("shape", [4, 10, 10, 8])], "y", { mode: "linear" }),
+      );
+    },
+  },
   "Conv on NHWC images, as in Keras's MobileNet": {
     shape: [4, 4, 6],
     build: (b) => {
@@ -105,6 +118,10 @@ const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> 
     [label.type, scores.type] = ["int64", "float"];
     b.output(label, scores);
   },
+  "scores divided by a temperature": (b) => {
+    const logits = b.op("MatMul", [b.input("x", ["batch", 6]), b.weight("w", [6, 10])], "logits");
+    b.output(b.op("Div", [logits, b.graph.addInitializer(Tensor.float("temperature", [], [2]))], "y"));
+  },
   "Softmax of opset 11": {
     opset: 11,
     build: (b) => {
@@ -140,7 +157,13 @@ function differing(before: Model, after: Model): string[] {
 
 describe("replaceHead", () => {
   for (const [title, made] of Object.entries(heads)) {
-    const { shape = [6], opset = 18, labels = 1, build } = typeof made === "object" ? made : { build: made };
+    const {
+      shape = [6],
+      opset = 18,
+      labels = 1,
+      scores: count,
+      build,
+    } = typeof made === "object" ? made : { build: made };
     test(`${title}: three classes, trained and used`, async () => {
       const b = new GraphBuilder(opset);
       build(b);
@@ -175,7 +198,7 @@ describe("replaceHead", () => {
       expect(moved).toContain(fresh.find((name) => name.startsWith("w")));
       expect(moved.filter((name) => !fresh.includes(name))).toEqual([]);
       for await (const { scores } of predict(trained, data))
-        expect(scores).toHaveLength(labels === 1 ? 3 : labels);
+        expect(scores).toHaveLength(count ?? (labels === 1 ? 3 : labels));
     });
   }
 
@@ -207,6 +230,14 @@ describe("replaceHead", () => {
     const y = norm.op("Gemm", [norm.input("x", ["batch", 6]), norm.weight("w", [6, 10])], "y");
     norm.output(norm.op("Mul", [y, norm.weight("s", [10])], "z"));
     await refused(builtModel(norm), {}, /"z" comes out of Mul "z", and no layer .* right in front of it/);
+    const scaled = new GraphBuilder(18);
+    const direction = scaled.op("Mul", [scaled.weight("v", [6, 10]), scaled.weight("g", [1, 10])], "w");
+    scaled.output(scaled.op("MatMul", [scaled.input("x", ["batch", 6]), direction], "y"));
+    await refused(
+      builtModel(scaled),
+      {},
+      /MatMul "y", cannot .* its weight is computed \(Mul\), as weight_norm/,
+    );
     const quantized = new GraphBuilder(18);
     const stored = quantized.graph.addInitializer(Tensor.of("q", "int8", [6, 10], new Int8Array(60)));
     const w = quantized.op(

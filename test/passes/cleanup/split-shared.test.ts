@@ -80,22 +80,28 @@ describe("findShared", () => {
   });
 
   test("biases that Add nodes add belong to the product's weight, through its Transpose", () => {
-    const linear =
-      (second: string): Build =>
-      (b, x) => {
+    const linear = (second: string, onPositions = false): Build => {
+      return (b, x) => {
         const bias = b.weight("bias", [3]);
         const layer = (input: Value, weight: string, name: string) => {
           const w = b.graph.value(weight) ?? b.weight(weight, [3, 3]);
           const product = b.op("MatMul", [input, b.op("Transpose", [w], `${name}.t`)], `${name}.m`);
           return b.op("Add", [product, bias], name);
         };
-        return layer(layer(x, "w1", "l1"), second, "l2");
+        const first = layer(x, "w1", "l1");
+        if (!onPositions) return layer(first, second, "l2");
+        const keys = layer(b.weight("positions", [5, 3]), second, "l2");
+        return b.op("MatMul", [first, b.op("Transpose", [keys], "keys")], "scores");
       };
+    };
     expect(verdicts(linear("w2"))).toEqual(["bias split: bias of 2 layers with different weights"]);
-    expect(verdicts(linear("w1"))).toEqual([
-      "bias tied: bias of 2 operators",
-      "w1 tied: a matrix read by 2 operators",
-    ]);
+    // DeBERTa calls its query and key layers on tokens and on positions, which the file stores.
+    for (const onPositions of [false, true]) {
+      expect(verdicts(linear("w1", onPositions))).toEqual([
+        "bias tied: bias of 2 operators",
+        "w1 tied: a matrix read by 2 operators",
+      ]);
+    }
   });
 
   test("matrices are tied, whatever their roles", () => {
