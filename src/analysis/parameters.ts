@@ -192,6 +192,9 @@ function operandVerdict(
 const bufferName =
   /^(\w*mask|(running|moving)_(mean|var|variance)|\w*grids?|\w*anchors?|strides?|\w*coords?(_\w+)?|position_ids|(inv_)?freqs?\w*|\w*(cos|sin)(_cached?)?|(pixel_|image_)?(mean|std)|window|\w*basis|dft\w*|mel_\w+|\w*filterbank|pe|causal|tril|triu|eps(ilon)?|transform_matrix\d*)$/i;
 
+/** Those of them that are positions. */
+const positions = /^(\w*grids?|\w*coords?(_\w+)?|position_ids)$/i;
+
 /** Last parts of the names of trained operands of arithmetic. */
 const parameterName =
   /^(weight\w*|bias\w*|gamma\w*|beta\w*|alpha|gain|kernel|scale|(\w+_)?layer_?scale\w*|ls_?\d*|logit_scale|lambda_?\d*|\w*embed(ding)?s?(_table)?|\w*_token|cls|temperature|relative_position_bias_table|original[01]|ReadVariableOp)$/i;
@@ -206,7 +209,10 @@ function refusal(
   const names = [value.name, ...foldedFrom(value)].filter(
     (_, i, all) => all.length === 1 || i > 0 || !isAnonymous(value),
   );
-  if (notedKind(value) === undefined && names.some((name) => bufferName.test(lastPart(name)))) {
+  // Positions that pick rows of a table, or that a layer maps, are no reason to leave out what was folded from both.
+  const learned = foldedFrom(value).some((name) => parameterName.test(lastPart(name)));
+  const isBuffer = (name: string) => bufferName.test(name) && !(learned && positions.test(name));
+  if (notedKind(value) === undefined && names.some((name) => isBuffer(lastPart(name)))) {
     return sure("its name is that of a mask, grid or statistic");
   }
   // A literal in the source; folded weights have other names.

@@ -34,7 +34,7 @@ export interface Head {
 /** Operators that may stand between the layer and the output: none has a parameter of its own for each class. */
 const passing = new Set([
   ...["Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid", "Relu", "Clip", "Identity", "Cast", "Dropout"],
-  ...["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"],
+  ...["Tanh", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"],
   ...["GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean", "Resize", "Upsample"],
 ]);
 

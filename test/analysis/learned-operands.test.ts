@@ -20,6 +20,19 @@ test.each<[string, (b: GraphBuilder, x: Value) => Value]>([
   expect(verdict("w", build)).toBe(expected);
 });
 
+test("the bias of a layer that is called on stored positions, as the first of Swin V2's position biases", () => {
+  const biased = (b: GraphBuilder, x: Value) => {
+    const hidden = b.op("MatMul", [b.weight("table", [2, 3]), b.weight("w1", [3, 5])], "m");
+    const active = b.op("Relu", [b.op("Add", [hidden, b.weight("bias", [5])], "a")], "r");
+    return b.op(
+      "Add",
+      [x, b.op("Sigmoid", [b.op("MatMul", [active, b.weight("w2", [5, 4])], "n")], "s")],
+      "y",
+    );
+  };
+  expect(verdict("bias", biased)).toBe('bias: bias of Add "a"');
+});
+
 test.each(["Resize", "Pad"])("behind %s, which fits a parameter to the size of the data", (op) => {
   const fitted = (b: GraphBuilder, x: Value) => {
     const [pos, size] = [b.weight("pos", [1, 4]), b.op("Shape", [x], "size")];
@@ -49,4 +62,18 @@ test.each([
     return b.op("Where", [b.input("m", [2, 4], "bool"), w, b.op("Tanh", [x], "t")], "y");
   };
   expect(verdict(name, masked)).toBe('not: operand of Where "y", but it is an exporter\'s constant');
+});
+
+// As it folds CLIP's positions; a frozen normalization keeps its statistics out of training.
+test.each([
+  ["['position_ids', 'position_embedding.weight']", 'operand: operand of Add "y", named like a parameter'],
+  ["['relative_coords_table', 'cpb_mlp.0.weight']", 'operand: operand of Add "y", named like a parameter'],
+  ["['weight', 'running_var']", 'not: operand of Add "y", but its name is that of a mask, grid or statistic'],
+])("what the exporter computed from %s", (from, expected) => {
+  const added = (b: GraphBuilder, x: Value) => {
+    const w = b.weight("val_2", [2, 4]);
+    w.metadata = new Map([["pkg.onnxscript.optimizer.folded_from", from]]);
+    return b.op("Add", [x, w], "y");
+  };
+  expect(verdict("val_2", added)).toBe(expected);
 });

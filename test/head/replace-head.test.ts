@@ -118,9 +118,10 @@ const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> 
     [label.type, scores.type] = ["int64", "float"];
     b.output(label, scores);
   },
-  "scores divided by a temperature": (b) => {
+  "scores under a soft cap, as in Gemma 2, and with a temperature, as in Granite": (b) => {
     const logits = b.op("MatMul", [b.input("x", ["batch", 6]), b.weight("w", [6, 10])], "logits");
-    b.output(b.op("Div", [logits, b.graph.addInitializer(Tensor.float("temperature", [], [2]))], "y"));
+    const cap = b.graph.addInitializer(Tensor.float("cap", [], [2]));
+    b.output(b.op("Mul", [cap, b.op("Tanh", [b.op("Div", [logits, cap], "d")], "t")], "y"));
   },
   "Softmax of opset 11": {
     opset: 11,
