@@ -71,7 +71,7 @@ function distributed(total: readonly number[], autoPad: string): Pick<WindowGeom
 export function transposedGeometry(node: Node, kernel: Shape, input: Shape, output: Shape): WindowGeometry {
   const autoPad = node.string("auto_pad", "NOTSET");
   const geometry = windowGeometry(node, kernel, output, input);
-  if (autoPad === "VALID") return geometry;
+  // ONNX Runtime distributes what output_shape leaves open with VALID too.
   if (!node.ints("output_shape") && !autoPad.startsWith("SAME")) return geometry;
   const extra = node.ints("output_padding") ?? [];
   const total = output.map((dim, axis) => Math.max(0, windowSpan(geometry, axis) + (extra[axis] ?? 0) - dim));
