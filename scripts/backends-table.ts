@@ -1,5 +1,8 @@
+import { deviceForms } from "../src/passes/backends/device-forms.ts";
+import { writtenOut } from "../src/passes/backends/missing/table.ts";
 import type { BackendName } from "../src/passes/backends/names.ts";
-import { forms, offDevice } from "../src/passes/backends/table.ts";
+import { offDevice, onCpu } from "../src/passes/backends/off-device.ts";
+import { forms } from "../src/passes/backends/table.ts";
 
 /** Facts about each backend that the table in the code lacks: where it runs, and where its state is kept. */
 const backends: Readonly<Record<BackendName, readonly [where: string, state: string, checked: string]>> = {
@@ -43,7 +46,8 @@ const halfPrecision: Readonly<Record<BackendName, readonly [float16: string, bfl
 export function backendsTable(): string {
   const byReason = (backend: BackendName) => {
     const reasons = new Map<string, string[]>();
-    for (const [op, reason] of Object.entries(offDevice[backend])) {
+    for (const [op, why] of Object.entries(offDevice[backend])) {
+      const reason = writtenOut[op] ? why.replace(onCpu, "written out in other operators") : why;
       reasons.set(reason, [...(reasons.get(reason) ?? []), op]);
     }
     return [...reasons].map(([reason, ops]) => `- ${reason}: ${ops.sort().join(", ")}`);
@@ -66,7 +70,7 @@ export function backendsTable(): string {
     "",
     "| form | on | change | why |",
     "|---|---|---|---|",
-    ...forms.map(
+    ...[...deviceForms, ...forms].map(
       ({ name, backends, change, why }) => `| ${name} | ${backends.join(", ")} | ${change} | ${why} |`,
     ),
     "",

@@ -1,6 +1,7 @@
 import type { RuleEntry } from "../src/autodiff/rule.ts";
 import { rules } from "../src/autodiff/table.ts";
-import { type OffDevice, offCuda, offWebGpu } from "../src/passes/backends/off-device.ts";
+import { writtenOut } from "../src/passes/backends/missing/table.ts";
+import { type OffDevice, offCuda, offWebGpu, onCpu } from "../src/passes/backends/off-device.ts";
 
 const stateOf = (entry: RuleEntry): string => {
   if ("vjp" in entry) return "rule";
@@ -12,10 +13,12 @@ const opsetsOf = (entry: RuleEntry): string =>
     ? [...new Set(entry.samples.map(({ opset }) => opset ?? 18))].sort((a, b) => a - b).join(", ")
     : "";
 
-/** The parts of an operator and its gradient that are known not to run on a device. */
+/** The parts of an operator and its gradient that are known not to run on a device, or not as they are. */
 function offDevice(op: string, gradient: ReadonlySet<string> | undefined, off: OffDevice): string {
-  const forward = off[op] ? [off[op]] : [];
-  const backward = [...(gradient ?? [])].filter((name) => name !== op && off[name]).sort();
+  const forward = off[op] ? [writtenOut[op] ? off[op].replace(onCpu, "written out") : off[op]] : [];
+  const backward = [...(gradient ?? [])]
+    .filter((name) => name !== op && off[name] && !writtenOut[name])
+    .sort();
   return [...forward, ...backward.map((name) => `gradient: ${name} ${off[name]}`)].join("; ");
 }
 
@@ -43,7 +46,8 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
     "",
     "Cases: the number of sample cases that the tests compare with finite differences, both for the gradient and for the gradient's gradient.",
     "Every rule is tested on the CPU and, except for ai.onnx.ml, in browsers on wasm. The last columns list what is known not to run on a GPU",
-    "(WebGPU: measured on ONNX Runtime 1.30; CUDA: read from its source); an empty cell means that no such operator is known.",
+    "(WebGPU: measured on ONNX Runtime 1.30; CUDA: read from its source); an empty cell means that no such operator is known. What is written out",
+    "runs there in other operators: training replaces it.",
     "",
     "| operator | cases | in opset | WebGPU | CUDA |",
     "|---|---|---|---|---|",

@@ -8,9 +8,9 @@ import {
   type PenaltyPlan,
   sgd,
 } from "../src/index.ts";
+import { writtenOut } from "../src/passes/backends/missing/table.ts";
 import type { BackendName } from "../src/passes/backends/names.ts";
-import { onCpu } from "../src/passes/backends/off-device.ts";
-import { offDevice } from "../src/passes/backends/table.ts";
+import { offDevice, onCpu } from "../src/passes/backends/off-device.ts";
 import { allPenaltyDefinitions } from "../src/penalties/adapters/table.ts";
 import { subjectOf } from "../src/penalties/applies.ts";
 import type { PenaltyDefinition, PenaltyOptions } from "../src/penalties/penalty.ts";
@@ -108,7 +108,7 @@ const operatorsOf = ({ proto }: Model): Set<string> =>
 
 /** "yes", or the operators that do not run there. */
 function runsOn(backend: BackendName, { operators }: Measured): string {
-  const off = [...operators].filter((op) => offDevice[backend][op] === onCpu);
+  const off = [...operators].filter((op) => offDevice[backend][op] === onCpu && !writtenOut[op]);
   return off.length === 0 ? "yes" : `${off.join(", ")}: ${onCpu}`;
 }
 

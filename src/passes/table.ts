@@ -3,9 +3,14 @@ import { deviationApart } from "./backends/deviation-apart.ts";
 import { fillChannels } from "./backends/fill-channels.ts";
 import { halfInFloat } from "./backends/half-in-float.ts";
 import { joinSplits } from "./backends/join-splits.ts";
+import { lowerOpset } from "./backends/lower-opset.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
+import { pairOutputs } from "./backends/pair-outputs.ts";
+import { powersAlike } from "./backends/powers-alike.ts";
 import { readTransposed } from "./backends/read-transposed.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
+import { sliceThenTurn } from "./backends/slice-then-turn.ts";
+import { writeOutMissing } from "./backends/write-out-missing.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
 import { liftConstants } from "./cleanup/lift-constants.ts";
 import { splitShared } from "./cleanup/split-shared.ts";
@@ -88,7 +93,12 @@ export const passes = {
   // Backends
   blockConvolutions,
   refuseMiscomputed,
+  writeOutMissing,
+  lowerOpset,
   fillChannels,
+  pairOutputs,
+  sliceThenTurn,
+  powersAlike,
   deviationApart,
   readTransposed,
   joinSplits,

@@ -115,6 +115,18 @@ const wrong: Readonly<Record<string, { model: Model; x: readonly number[]; remed
     ),
     ...{ x: [2, 3, 2], remedy: refusal },
   },
+  "ConvTranspose with groups of two inputs and one output": {
+    model: oneNode("ConvTranspose", [1, 4, 3, 3], (b) => [numbers(b, "w", [4, 1, 2, 2])], { group: 2 }),
+    ...{ x: [1, 4, 3, 3], remedy: "pair-outputs.ts" },
+  },
+  "Slice backwards from another element than the last one": {
+    model: oneNode("Slice", [5, 2], (b) =>
+      Object.entries({ starts: [2], ends: [-6], axes: [0], steps: [-2] }).map(([name, of]) =>
+        b.int64(name, of),
+      ),
+    ),
+    ...{ x: [5, 2], remedy: "slice-then-turn.ts" },
+  },
   "SimplifiedLayerNormalization's second output": {
     model: oneNode(
       ...(["SimplifiedLayerNormalization", [3, 8], (b: GraphBuilder) => [numbers(b, "w", [8])]] as const),

@@ -17,18 +17,23 @@ import {
 } from "./dot-product-attention.ts";
 import { rotaryEmbedding } from "./rotary-embedding.ts";
 
-function maskOf(context: RuleContext, g: Emit, { rows, keys, past }: Extent): AttentionMask | undefined {
-  const given = context.inputs[3];
+/** The mask of an Attention node. @throws SorthError for one that ends before the keys do */
+export function maskOf(
+  { node, inputs }: Pick<RuleContext, "node" | "inputs">,
+  g: Emit,
+  { rows, keys, past }: Extent,
+): AttentionMask | undefined {
+  const given = inputs[3];
   if (given && ![1, keys].includes(dimAt(given.shape, -1))) {
     throw new SorthError(
-      `cannot differentiate Attention (node "${context.node.label}"): its mask covers ${dimAt(given.shape, -1)} of ${keys} keys`,
+      `cannot differentiate Attention (node "${node.label}"): its mask covers ${dimAt(given.shape, -1)} of ${keys} keys`,
     );
   }
-  const lengths = context.inputs[6];
-  const causal = context.node.flag("is_causal");
+  const lengths = inputs[6];
+  const causal = node.flag("is_causal");
   const allowed = given?.type === "bool" ? [given] : [];
   const added = given && isFloat(given.type) ? given : undefined;
-  const { type } = context.input(0);
+  const type = inputs[0]?.type ?? "float";
   if (!lengths) {
     return attentionMask(
       g,

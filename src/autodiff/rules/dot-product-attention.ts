@@ -77,15 +77,7 @@ export function attentionGradients(
   const weights = lazy(() => g.softmax(mask ? g.add(capped(), mask.bias) : capped()));
 
   // A query without keys contributes to no gradient.
-  const attending = lazy(() =>
-    mask?.emptyRows
-      ? g.reduceMax(
-          g.indicator(g.greater(mask.bias, lowest(mask.bias.type)), query.type),
-          [mask.bias.shape.length - 1],
-          true,
-        )
-      : undefined,
-  );
+  const attending = lazy(() => (mask?.emptyRows ? attendingRows(g, mask, query.type) : undefined));
   const present = (gradient: Typed) => {
     const rowsThere = attending();
     return rowsThere ? g.mul(gradient, rowsThere) : gradient;
@@ -127,6 +119,10 @@ export function attentionGradients(
     mask: dMasked,
   };
 }
+
+/** 1 for each query that has a key, and 0 for the others. */
+export const attendingRows = (g: Emit, { bias }: AttentionMask, type: DataTypeName): Typed =>
+  g.reduceMax(g.indicator(g.greater(bias, lowest(bias.type)), type), [bias.shape.length - 1], true);
 
 /** Combines all masks into numbers that are added to the scores. */
 export function attentionMask(

@@ -129,7 +129,7 @@ const borders = (mode: string): Sample[] =>
   );
 
 /** How CenterCropPad changes one axis, as padding at its beginning and end; a negative number crops. */
-function centered(from: number, to: number): [number, number] {
+export function centered(from: number, to: number): [number, number] {
   const [less, more] = [Math.floor(Math.abs(to - from) / 2), Math.ceil(Math.abs(to - from) / 2)];
   return to >= from ? [less, more] : [-less, -more];
 }

@@ -1,3 +1,5 @@
+import type { BackendName } from "./names.ts";
+
 /**
  * Where operators do not run on the device, as far as it was measured (WebGPU and browsers, ONNX Runtime 1.30) or read from
  * ONNX Runtime's source (CUDA, 1.27). Everything else runs everywhere.
@@ -22,7 +24,7 @@ const inMicrosoft = (op: string) => `com.microsoft.${op}`;
 export const offWebGpu: OffDevice = {
   ...Object.fromEntries(
     [
-      ...["Sign", "Round", "Mod", "IsNaN", "Or", "Xor", "Selu", "Softsign", "Sum", "Mean"],
+      ...["Sign", "Round", "Mod", "IsNaN", "Or", "Xor", "Selu", "Softsign", "Sum", "Mean", "CastLike"],
       ...["LogSoftmax", "SoftmaxCrossEntropyLoss", "NegativeLogLikelihoodLoss", "OneHot", "Dropout"],
       ...["Bernoulli", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"],
       ...["Col2Im", "ConstantOfShape", "EyeLike", "GroupNormalization", "Loop", "Scan", "MaxUnpool"],
@@ -66,4 +68,12 @@ export const offCuda: OffDevice = {
     ].map((op) => [op, onCpu]),
   ),
   BatchNormalization: "training form fails (train writes it out)",
+};
+
+/** Operators that are known not to run on a backend's device. */
+export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
+  cpu: {},
+  wasm: offWasm,
+  cuda: offCuda,
+  webgpu: offWebGpu,
 };

@@ -2,22 +2,8 @@ import type { Probe } from "../../analysis/probe.ts";
 import type { LayoutFacts } from "../layout/choose-layouts.ts";
 import type { ValuesOnRows } from "../layout/rows-layout.ts";
 import type { Pass } from "../pass.ts";
+import type { Form } from "./form.ts";
 import type { BackendName } from "./names.ts";
-import { type OffDevice, offCuda, offWasm, offWebGpu } from "./off-device.ts";
-
-/** A form that some backends get instead of the portable one, in which gradients are written. */
-export interface Form {
-  readonly name: string;
-  readonly backends: readonly BackendName[];
-  /** `replaced → replacement`, in words. */
-  readonly change: string;
-  /** The measurement or the fault behind it. */
-  readonly why: string;
-  /** Whether the backend computes the replaced form wrongly: then also models that are only run get the other one. */
-  readonly fault?: true;
-  /** The pass that brings a finished graph into the form; undefined if this machine does not use it. Absent if the Trainer applies the form. */
-  readonly pass?: (probe: Probe) => Promise<Pass<unknown> | undefined>;
-}
 
 /** The Trainer applies this form itself, by `stepLoop`. */
 const stepsInLoop: Form = {
@@ -66,34 +52,12 @@ const blocksForm: Form = {
   },
 };
 
-/** Every form, in the order of application. A page loads the passes of its backend only. docs/backends.md is generated from this. */
+/**
+ * The forms of host and browser, in the order of application, after those for the kernels of a GPU (device-forms.ts). A page loads
+ * the passes of its backend only. docs/backends.md is generated from both lists.
+ */
 export const forms: readonly Form[] = [
   blocksForm,
-  {
-    name: "refusal of wrong results",
-    backends: ["webgpu"],
-    fault: true,
-    change:
-      "Einsum that broadcasts, Pad by wrapping and cropping, some Resize, reductions without axes, LSTM with clip and peepholes → an error",
-    why: "WebGPU computes them wrongly without saying so, or ends the process",
-    pass: async () => (await import("./refuse-miscomputed.ts")).refuseMiscomputed(),
-  },
-  {
-    name: "channels in fours",
-    backends: ["webgpu"],
-    fault: true,
-    change: "Conv of 6, 9, 18 … channels with outputs in fours → the same with channels of zeros added",
-    why: "WebGPU's kernel is wrong by the result's own size (microsoft/onnxruntime issue 29651)",
-    pass: async () => (await import("./fill-channels.ts")).fillChannels(),
-  },
-  {
-    name: "deviation apart",
-    backends: ["webgpu"],
-    fault: true,
-    change: "second output of SimplifiedLayerNormalization → computed from its input",
-    why: "WebGPU writes other numbers there",
-    pass: async () => (await import("./deviation-apart.ts")).deviationApart(),
-  },
   {
     name: "weights as stored",
     backends: ["cpu", "wasm"],
@@ -122,14 +86,6 @@ export const forms: readonly Form[] = [
   stepsInLoop,
 ];
 
-/** Operators that are known not to run on a backend's device. */
-export const offDevice: Readonly<Record<BackendName, OffDevice>> = {
-  cpu: {},
-  wasm: offWasm,
-  cuda: offCuda,
-  webgpu: offWebGpu,
-};
-
 /** Whether a backend runs several steps of a run on its device. */
 export const loopsOn = (backend: BackendName): boolean => stepsInLoop.backends.includes(backend);
 
@@ -151,10 +107,7 @@ export interface Lowering {
 /** The passes that bring a program into the forms of a backend. */
 export async function loweringFor(backend: BackendName, probe: Probe): Promise<Lowering> {
   return {
-    passes: await passesOf(
-      forms.filter(({ backends }) => backends.includes(backend)),
-      probe,
-    ),
+    passes: await passesOf(await formsOf(backend), { backend, probe }),
     ...(rowsForm.backends.includes(backend) && { layout: layoutFor(backend, probe) }),
     ...(halfForm.backends.includes(backend) && { half: halfInFloat }),
     ...(packedForm.backends.includes(backend) && { packed: mostPacked }),
@@ -162,14 +115,23 @@ export async function loweringFor(backend: BackendName, probe: Probe): Promise<L
 }
 
 /** The passes for a graph that a backend only runs: they avoid what it computes wrongly. The graph has shapes. */
-export const rightForms = (backend: BackendName, probe: Probe): Promise<Pass<unknown>[]> =>
+export const rightForms = async (backend: BackendName, probe: Probe): Promise<Pass<unknown>[]> =>
   passesOf(
-    forms.filter(({ backends, fault }) => fault && backends.includes(backend)),
-    probe,
+    (await formsOf(backend)).filter(({ fault }) => fault),
+    { backend, probe },
   );
 
-const passesOf = async (chosen: readonly Form[], probe: Probe): Promise<Pass<unknown>[]> =>
-  (await Promise.all(chosen.map(({ pass }) => pass?.(probe)))).filter((pass) => pass !== undefined);
+async function formsOf(backend: BackendName): Promise<Form[]> {
+  const onDevice = backend === "webgpu" || backend === "cuda";
+  const { deviceForms } = onDevice ? await import("./device-forms.ts") : { deviceForms: [] };
+  return [...deviceForms, ...forms].filter(({ backends }) => backends.includes(backend));
+}
+
+const passesOf = async (
+  chosen: readonly Form[],
+  { backend, probe }: { readonly backend: BackendName; readonly probe: Probe },
+): Promise<Pass<unknown>[]> =>
+  (await Promise.all(chosen.map(({ pass }) => pass?.(probe, backend)))).filter((pass) => pass !== undefined);
 
 const halfInFloat = async (): Promise<Pass<unknown>> => (await import("./half-in-float.ts")).halfInFloat();
 

@@ -14,7 +14,9 @@ test("each backend gets its own forms; Loop runs everywhere but on WebGPU", asyn
   const passesOf = async (backend: BackendName) =>
     (await loweringFor(backend, nodeProbe)).passes.map(({ name }) => name);
   expect(await passesOf("wasm")).toEqual(["read-transposed", "join-splits", "open-quickly"]);
-  expect(await passesOf("cuda")).toEqual(["join-splits", "open-quickly"]);
+  expect(await passesOf("cuda")).toEqual([
+    ...["write-out-missing", "lower-opset", "join-splits", "open-quickly"],
+  ]);
   expect(await passesOf("webgpu")).toContain("fill-channels");
   const names = Object.keys(backendTitles) as (keyof typeof backendTitles)[];
   expect(names.filter(loopsOn)).toEqual(["cpu", "cuda", "wasm"]);

@@ -1,6 +1,8 @@
 import type { Value } from "../../../src/graph/node.ts";
 import { blockConvolutions } from "../../../src/passes/backends/block-convolutions.ts";
+import { onCpu } from "../../../src/passes/backends/off-device.ts";
 import { readTransposed } from "../../../src/passes/backends/read-transposed.ts";
+import { writeOutMissing } from "../../../src/passes/backends/write-out-missing.ts";
 import { GraphBuilder } from "../../helpers/build-graph.ts";
 import { inferred } from "../../helpers/inferred.ts";
 import { type Makers, vector } from "../pass-case.ts";
@@ -25,6 +27,32 @@ export const backendsCases = {
     return inferred(
       b.output(b.op("Einsum", [b.input("x", [2, 3]), b.input("w", [3, 4])], "y", { equation: "ij,jk->ik" })),
     );
+  },
+  writeOutMissing: async () => {
+    const b = new GraphBuilder();
+    const h = b.op("Celu", [b.input("x", [2, 3])], "h");
+    const graph = await inferred(b.output(b.op("Softsign", [h], "y")));
+    return { graph, pass: writeOutMissing({ missing: { Celu: onCpu, Softsign: onCpu } }) };
+  },
+  lowerOpset: () => {
+    const b = new GraphBuilder(22);
+    return inferred(b.output(b.op("GlobalMaxPool", [b.input("x", [1, 2, 4, 4])], "y")));
+  },
+  pairOutputs: () => {
+    const b = new GraphBuilder();
+    const [x, w] = [b.input("x", [1, 4, 3, 3]), b.input("w", [4, 1, 2, 2])];
+    return inferred(b.output(b.op("ConvTranspose", [x, w, vector(b, "b", [1, 2])], "y", { group: 2 })));
+  },
+  sliceThenTurn: () => {
+    const b = new GraphBuilder();
+    const numbers = { starts: [-2, 0], ends: [-9, 2], axes: [1, 0], steps: [-2, 1] };
+    const of = Object.entries(numbers).map(([name, values]) => b.int64(name, values));
+    return inferred(b.output(b.op("Slice", [b.input("x", [3, 5]), ...of], "y")));
+  },
+  powersAlike: () => {
+    const b = new GraphBuilder();
+    const [x, row, one] = [b.input("x", [2, 4]), b.input("row", [2, 1]), b.input("one", [1, 1])];
+    return inferred(b.output(b.op("Pow", [b.op("Pow", [x, row], "p"), one], "y")));
   },
   fillChannels: () => {
     const b = new GraphBuilder();

@@ -23,7 +23,7 @@ export interface DeviceModel {
   readonly bytes: Uint8Array;
   readonly feeds: ReadonlyMap<string, Tensor>;
   readonly ops: ReadonlySet<string>;
-  /** The kinds of its nodes, see {@link kindOf}. */
+  /** The kinds of its nodes, see {@link kindOf}, and of those that were brought into another form. */
   readonly kinds: ReadonlySet<string>;
   readonly refused: string | undefined;
 }
@@ -69,6 +69,8 @@ export async function deviceModel(
     if (output?.type && !results.includes(output) && !graph.outputs.includes(output)) graph.addOutput(output);
   }
   graph.prune();
+  const kinds = () => graph.nodes.map((own) => kindOf(own, own.op === node?.op));
+  const before = kinds();
   let refused: string | undefined;
   if (options.lower) {
     try {
@@ -85,7 +87,7 @@ export async function deviceModel(
     bytes: bytesOf(graph),
     feeds: new Map([...feeds].filter(([name]) => used.has(name))),
     ops: new Set(graph.nodes.map((own) => own.op)),
-    kinds: new Set(graph.nodes.map((own) => kindOf(own, own.op === node?.op))),
+    kinds: new Set([...before, ...kinds()]),
     refused,
   };
 }
@@ -123,12 +125,7 @@ const webGpuRefuses: readonly KnownError[] = [
 
 /** Cases of operators that otherwise run on the device, but not in this form. */
 const webGpuPartly: readonly RegExp[] = [
-  /^Pow .*int64 exponents/,
-  /^Pad .*mode="reflect" axes/,
   /^GridSample /,
-  /^(GRU|LSTM) .*opset 22/,
-  // ONNX Runtime 1.30 has WebGPU's MaxPool and ConvTranspose below opset 22 only.
-  /^MaxPool .*opset 22/,
   /^com\.microsoft\.MatMulNBits .*zero points of floats/,
 ];
 
@@ -139,12 +136,12 @@ const webGpuDiffers: readonly (readonly [title: RegExp, atMost: number, reason: 
 ];
 
 /** Cases that ONNX Runtime's build for browsers does not open. */
-const browserLacks: readonly KnownError[] = [
-  [/^ai\.onnx\.ml\./, /No Op registered/],
+const browserLacks: readonly KnownError[] = [[/^ai\.onnx\.ml\./, /No Op registered/]];
+/** Cases that it opens on WebGPU alone, where Dropout is written out. */
+const wasmLacks: readonly KnownError[] = [
+  [/^com\.microsoft\.GatherBlockQuantized/, /Could not find an implementation/],
   [/^Dropout \[2,3\]/, /Dropout/],
 ];
-/** Cases that it opens on WebGPU alone. */
-const wasmLacks: KnownError = [/^com\.microsoft\.GatherBlockQuantized/, /Could not find an implementation/];
 /** It holds the second output against a shape that fits one axis only; on WebGPU that output is computed apart. */
 const browserMisshapes: KnownError = [/^SimplifiedLayerNormalization \[2,3,4\] \[3,4\]/, /merge shape info/];
 
@@ -172,7 +169,7 @@ function expectKnownError(known: readonly KnownError[], { title }: DeviceModel, 
 
 /** Same numbers as node's CPU, or not in the build. */
 export async function checkOnBrowserWasm(model: DeviceModel, outcome: Outcome): Promise<void> {
-  const known = [...browserLacks, wasmLacks, browserMisshapes];
+  const known = [...browserLacks, ...wasmLacks, browserMisshapes];
   if (!expectKnownError(known, model, outcome)) await checkNumbers(model, outcome, 1e-4);
 }
 
