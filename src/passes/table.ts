@@ -1,11 +1,11 @@
 import { blockConvolutions } from "./backends/block-convolutions.ts";
 import { deviationApart } from "./backends/deviation-apart.ts";
 import { fillChannels } from "./backends/fill-channels.ts";
+import { fillGroups } from "./backends/fill-groups.ts";
 import { halfInFloat } from "./backends/half-in-float.ts";
 import { joinSplits } from "./backends/join-splits.ts";
 import { lowerOpset } from "./backends/lower-opset.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
-import { pairOutputs } from "./backends/pair-outputs.ts";
 import { powersAlike } from "./backends/powers-alike.ts";
 import { readTransposed } from "./backends/read-transposed.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
@@ -96,7 +96,7 @@ export const passes = {
   writeOutMissing,
   lowerOpset,
   fillChannels,
-  pairOutputs,
+  fillGroups,
   sliceThenTurn,
   powersAlike,
   deviationApart,

@@ -115,9 +115,13 @@ const wrong: Readonly<Record<string, { model: Model; x: readonly number[]; remed
     ),
     ...{ x: [2, 3, 2], remedy: refusal },
   },
+  "Conv with two groups of six outputs": {
+    model: oneNode("Conv", [1, 4, 3, 3], (b) => [numbers(b, "w", [12, 2, 2, 2])], { group: 2 }),
+    ...{ x: [1, 4, 3, 3], remedy: "fill-groups.ts" },
+  },
   "ConvTranspose with groups of two inputs and one output": {
     model: oneNode("ConvTranspose", [1, 4, 3, 3], (b) => [numbers(b, "w", [4, 1, 2, 2])], { group: 2 }),
-    ...{ x: [1, 4, 3, 3], remedy: "pair-outputs.ts" },
+    ...{ x: [1, 4, 3, 3], remedy: "fill-groups.ts" },
   },
   "Slice backwards from another element than the last one": {
     model: oneNode("Slice", [5, 2], (b) =>

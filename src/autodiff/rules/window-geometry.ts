@@ -51,8 +51,18 @@ export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: 
   const autoPad = node.string("auto_pad", "NOTSET");
   if (autoPad === "VALID") return { ...geometry, begin: kernel.map(() => 0), end: kernel.map(() => 0) };
   if (autoPad === "NOTSET" || autoPad === "") return geometry;
-  const total = input.map((dim, axis) => Math.max(0, windowSpan(geometry, axis) - dim));
+  const needed = input.map((dim, axis) => windowSpan(geometry, axis) - dim);
+  if (node.op.endsWith("Pool")) refuseGaps(node, needed, autoPad);
+  const total = needed.map((padding) => Math.max(0, padding));
   return { ...geometry, ...distributed(total, autoPad) };
+}
+
+/** Where windows leave gaps, ONNX Runtime's pools begin behind the first element: a padding below zero. Its convolutions do not. */
+function refuseGaps(node: Node, needed: readonly number[], autoPad: string): void {
+  if (needed.every((padding) => Math.trunc((padding + (autoPad === "SAME_UPPER" ? 0 : 1)) / 2) >= 0)) return;
+  throw new SorthError(
+    `cannot differentiate ${node.op} (node "${node.label}"): its windows leave gaps, and with auto_pad ${autoPad} ONNX Runtime skips the first elements too; export it with explicit pads`,
+  );
 }
 
 /** Padding on both sides of each axis; an odd element goes to the end with SAME_UPPER, else to the beginning. */

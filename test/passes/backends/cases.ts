@@ -38,10 +38,11 @@ export const backendsCases = {
     const b = new GraphBuilder(22);
     return inferred(b.output(b.op("GlobalMaxPool", [b.input("x", [1, 2, 4, 4])], "y")));
   },
-  pairOutputs: () => {
+  fillGroups: () => {
     const b = new GraphBuilder();
-    const [x, w] = [b.input("x", [1, 4, 3, 3]), b.input("w", [4, 1, 2, 2])];
-    return inferred(b.output(b.op("ConvTranspose", [x, w, vector(b, "b", [1, 2])], "y", { group: 2 })));
+    const h = b.op("Conv", [b.input("x", [1, 2, 3]), b.input("w", [10, 1, 2])], "h", { group: 2 });
+    const more = [b.input("v", [10, 1, 2]), vector(b, "b", [1, 2])];
+    return inferred(b.output(b.op("ConvTranspose", [h, ...more], "y", { group: 2 })));
   },
   sliceThenTurn: () => {
     const b = new GraphBuilder();
