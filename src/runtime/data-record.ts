@@ -33,8 +33,10 @@ export function dataRecord(
   // Labels that are only numbers have the names that the model gives them, as --classes does.
   const classes = conversion?.classes ?? conversionOf(model)?.classes;
   const summary = describeData(train, step.ports, { normalize, classes });
+  // In the same order whether the run is new or goes on: its model is to have the same bytes.
+  const { summary: _, ...others } = withoutLoss(conversion);
   return {
-    ...{ ...withoutLoss(conversion), ...given({ classes, normalize }) },
+    ...{ ...others, ...given({ classes, normalize }) },
     ...recordOfObjective(trainer),
     summary,
   };

@@ -63,7 +63,10 @@ export async function openOnDevice(
   const nodes = await nodesOffDevice(whole, on);
   const named = nodes.slice(0, mostNamed).map(({ op, label }) => `${op} "${label}"`);
   const more = nodes.length > mostNamed ? ` and ${nodes.length - mostNamed} more` : "";
-  const list = named.length > 0 ? `${nodes.length} nodes: ${named.join(", ")}${more}` : "what ONNX Runtime adds to the graph";
+  const list =
+    named.length > 0
+      ? `${nodes.length} nodes: ${named.join(", ")}${more}`
+      : "what ONNX Runtime adds to the graph";
   if (!allowFallback) {
     throw new DeviceError(
       `${device} does not run ${list}; --allow-fallback (allowFallback: true) runs them on the CPU, which costs copies at every step`,
