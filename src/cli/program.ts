@@ -172,7 +172,9 @@ export async function run(typed: readonly string[], streams: CommandStreams): Pr
       });
     }
     if (argv.length === 0) throw new UsageError("no command given; sorth-onnx --help lists them");
-    await program.parseAsync(argv, { from: "user" });
+    // Help with a command that is not there says so, as the command itself would.
+    const isUnknown = argv[0] === "help" && argv[1] !== undefined && !Object.hasOwn(commands, argv[1]);
+    await program.parseAsync(isUnknown ? argv.slice(1) : argv, { from: "user" });
     return 0;
   } catch (error) {
     return report(error, argv.includes("--debug"), streams);

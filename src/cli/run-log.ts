@@ -26,6 +26,11 @@ export class RunLog {
     }
   }
 
+  /** Whether the file is there: with the first event, or from the run that is resumed. */
+  get hasBegun(): boolean {
+    return this.#started;
+  }
+
   /**
    * Adds an event. Steps are buffered for up to a second; other events are written immediately.
    * @returns "begun" if this event created the file

@@ -44,7 +44,10 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   const { events, folder, settings, remarks } = run;
   const progress = new ProgressLine(terminal.progress);
   const log = new RunLog(folder, run.isResumed);
-  const reportAnyway = () => run.report?.().catch((reason) => terminal.note(messageOf(reason)));
+  const reportAnyway = async () => {
+    // The report is made of the log: where that could not be begun, the run's own error says why.
+    if (log.hasBegun) await run.report?.().catch((reason) => terminal.note(messageOf(reason)));
+  };
   let end: TrainingEvent | undefined;
   let unlock: (() => Promise<void>) | undefined;
   try {

@@ -105,7 +105,9 @@ export async function writeWithData(
     );
   }
   if (!options.force && (await stat(path).catch(() => undefined))) {
-    throw new UsageError(`"${path}" already exists; give another name, or --force to replace it`);
+    throw new UsageError(
+      `"${path}" already exists; give another name, or --force (force: true) to replace it`,
+    );
   }
   await checkIsNoData(path, given);
   // At each moment, the file at `path` is whole, and names data that are whole: the former pair or the new one.

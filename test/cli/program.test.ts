@@ -56,6 +56,7 @@ describe("sorth-onnx", () => {
   it.each([
     { argv: [], says: "no command given" },
     { argv: ["inpsect"], says: "unknown command 'inpsect'" },
+    { argv: ["help", "inpsect"], says: "unknown command 'inpsect' (Did you mean inspect?)" },
     { argv: ["--nonsense"], says: "unknown option '--nonsense'" },
     ...onModels.map((command) => ({
       argv: [command, ...required(command)],

@@ -20,10 +20,12 @@ afterEach(() => folder.remove());
 it("makes its folder with the first event, and keeps the order of events", () => {
   const log = new RunLog(run(), false);
   expect(existsSync(run())).toBe(false);
+  expect(log.hasBegun).toBe(false);
   const events = [1, 2, 3].map((step) => ({ event: "step", step }));
   for (const event of events) log.add(event);
   log.add({ event: "end" });
   expect(lines()).toEqual([...events, { event: "end" }]);
+  expect(log.hasBegun).toBe(true);
 });
 
 it("goes on at the end when resumed, and begins anew otherwise", () => {
