@@ -23,6 +23,7 @@ export type Mixup = (indices: ArrayLike<number>, batch: number, pass: TrainingPa
 export function mixup(alpha: number): Mixup {
   checkNumber("alpha of mixup", alpha, positive);
   return (indices, batch, { seed, epoch }) => {
+    if (batch < 2) throw new UsageError("mixup needs two samples in a batch (--batch)");
     const drawn = Array.from({ length: Math.floor(indices.length / batch) }, (_, i) => {
       const random = randomStream("mixup", seed, epoch, indices[i * batch] ?? 0);
       return { share: betaOf(alpha, random), partners: permutation(random, batch) };
@@ -65,7 +66,13 @@ export function objectiveOfMixtures(objective: AnyObjective | undefined): AnyObj
 function ofMixtures(objective: AnyObjective | undefined): Objective {
   const single = objective && isObjective(objective) ? objective : undefined;
   if (single?.name === "cross-entropy") {
-    return crossEntropy({ ...(single.options as CrossEntropyOptions), labels: "probabilities" });
+    const options = single.options as CrossEntropyOptions;
+    if (options.ignoreIndex !== "none") {
+      throw new UsageError(
+        `mixup mixes labels, and ${options.ignoreIndex}, which does not count (--ignore-index), is no class to mix: leave mixup out, or the samples with this label and ignoreIndex`,
+      );
+    }
+    return crossEntropy({ ...options, labels: "probabilities" });
   }
   if (single && mixable.has(single.name)) return single;
   throw new UsageError(

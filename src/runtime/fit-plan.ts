@@ -80,6 +80,11 @@ function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | unde
   const validation =
     options.validation ?? (typeof stored?.validation === "number" ? stored.validation : undefined);
   const [monitor, keep] = [options.monitor ?? stored?.monitor, options.keep ?? stored?.keep];
+  if (options.earlyStop === false && stored && !stored.earlyStop) {
+    throw new UsageError(
+      "earlyStop false (--no-early-stop) has no effect: the resumed run does not end early; leave it out",
+    );
+  }
   const earlyStop = options.earlyStop === undefined ? stored?.earlyStop : earlyStopOf(options.earlyStop);
   return {
     epochs: options.epochs ?? stored?.epochs ?? 1,

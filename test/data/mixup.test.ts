@@ -119,7 +119,10 @@ describe("training", () => {
   test.each([
     [undefined, /mixup mixes the labels of a batch, which the model's own loss cannot take/],
     [distillation(), /which the objective distillation cannot take/],
-    [crossEntropy({ ignoreIndex: 3 }), /probabilities have no index to ignore/],
+    [
+      crossEntropy({ ignoreIndex: 3 }),
+      /mixup mixes labels, and 3, which does not count \(--ignore-index\), is no class to mix/,
+    ],
   ] as readonly (readonly [Objective | undefined, RegExp])[])("%# is refused", async (objective, says) => {
     const { objective: _, ...others } = own;
     await expect(Trainer.create(network(), { ...others, ...(objective && { objective }) })).rejects.toThrow(
@@ -136,5 +139,6 @@ describe("training", () => {
 
   test("alpha must be above 0", async () => {
     await expect(Trainer.create(network(), { ...own, mixup: 0 })).rejects.toThrow("alpha of mixup");
+    expect(() => mixup(1)([0], 1, { seed: 0, epoch: 0 })).toThrow("mixup needs two samples in a batch");
   });
 });

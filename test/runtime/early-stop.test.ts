@@ -93,6 +93,10 @@ describe("a run that no longer improves", () => {
     const whole = await eventsOf(await Trainer.resume(where), { earlyStop: false });
     expect(whole.at(-1)).toMatchObject({ epoch: 9 });
     expect(whole.at(-1)).not.toHaveProperty("stopped");
+    await eventsOf(await Trainer.resume(where), { earlyStop: false, checkpoint: where });
+    await expect(eventsOf(await Trainer.resume(where), { earlyStop: false })).rejects.toThrow(
+      "(--no-early-stop) has no effect: the resumed run does not end early",
+    );
   });
 
   test("at its last epoch has ended as planned", async () => {
