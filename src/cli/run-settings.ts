@@ -130,7 +130,11 @@ export function argumentsHere(
   if (folder === process.cwd()) return words;
   const here = (path: string) => resolve(folder, path);
   // Data may also be a name (mnist), or have a column after a colon.
-  const dataHere = (spec: string) => (existsSync(here(spec).replace(/:[^:/\\]*$/, "")) ? here(spec) : spec);
+  const isHere = (spec: string) => existsSync(here(spec).replace(/:[^:/\\]*$/, ""));
+  const dataHere = (spec: string): string => {
+    const files = spec.split(",").map((file) => file.trim());
+    return isHere(spec) ? here(spec) : files.every(isHere) ? files.map(here).join() : spec;
+  };
   // A loss may be a file, with options after a colon.
   const lossHere = (text: string) => {
     const { name } = nameAndOptions(text);

@@ -1,5 +1,5 @@
 import { readdir, stat } from "node:fs/promises";
-import { basename, extname, join } from "node:path";
+import { dirname, extname, join } from "node:path";
 import { FileError, UsageError } from "../errors.ts";
 import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
@@ -7,6 +7,7 @@ import { checkDataOptions } from "./check-options.ts";
 import { loadMnist } from "./mnist-node.ts";
 import { parseNpz } from "./npz.ts";
 import type { DataOptions } from "./options.ts";
+import { inOrder, isShard, partNameOf } from "./shards.ts";
 import type { SplitData } from "./split-data.ts";
 
 /** Reads an `.npz` file; {@link parseNpz} says what it must hold. @throws SorthError when it cannot be read */
@@ -22,13 +23,13 @@ export async function loadNpz(path: string): Promise<SplitData> {
 
 /** The kinds of data that {@link loadData} reads, for messages and help. */
 export const dataKinds =
-  "mnist, a folder of images (one folder per class) or of parts (train.csv, validation.csv, test.csv), .csv, .tsv, .jsonl, .parquet, .txt, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
+  "mnist, a folder of images (one folder per class) or of parts (train.csv, validation.csv, test.csv; train-00000-of-00002.parquet …), .csv, .tsv, .jsonl, .parquet (several with commas), .txt, .npz, .safetensors, or .npy and IDX files (a folder of them, or several with commas)";
 
 /**
  * Loads the data that `--data` names: `mnist`; a folder of images with one folder per class; a table (`.csv`, `.tsv`, `.jsonl`,
  * `.parquet`), with its label column behind a colon (`people.csv:income`) if that has no usual name; texts (`.txt`, or a
  * column of a table) with `options.tokenizer`; arrays (`.npz`, `.npy`,
- * `.safetensors`, IDX), a folder of them, or several files with commas between them. docs/data.md describes each.
+ * `.safetensors`, IDX), a folder of them, or several arrays or tables with commas between them. docs/data.md describes each.
  *
  * Images and tables are converted to fit `options.model`. `options.conversion` converts them as those of a trained model.
  * @throws UsageError for anything else; SorthError when the data cannot be read, naming file, row and column
@@ -60,20 +61,23 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   const { loadTable } = await import("./tables/load-node.ts");
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
   const [, path, label] = (!info && /^(.+):([^:/\\]+)$/.exec(spec)) || [];
-  const files = spec.split(",").map((file) => file.trim());
-  for (const file of info ? [] : path !== undefined && isTable(path) ? [path] : files) {
+  const isLabelled = path !== undefined && isTable(path);
+  const named = isLabelled ? path : spec;
+  const isOne = (await stat(named).catch(() => undefined)) !== undefined;
+  const files = isOne ? [named] : named.split(",").map((file) => file.trim());
+  for (const file of isOne ? [] : files) {
     if (await stat(file).catch(() => undefined)) continue;
     throw new FileError(`${file}: there is no such file or folder; data are ${dataKinds}`);
   }
-  if (path !== undefined && label !== undefined && isTable(path)) {
+  if (isLabelled && label !== undefined) {
     if (options.label !== undefined && options.label !== label) {
       throw new UsageError(
         `${spec}: the label is "${label}" here and "${options.label}" in --label; give one`,
       );
     }
-    return loadTable(path, { ...options, label });
+    return loadTable(path, { ...options, label }, files);
   }
-  if (isTable(spec)) return loadTable(spec, options);
+  if (files.every(isTable)) return loadTable(spec, options, files);
   if (extname(spec).toLowerCase() === ".txt")
     return (await import("./text/load-node.ts")).loadText(spec, options);
   refuseTableOptions(spec, options);
@@ -83,50 +87,57 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
 }
 
 /** Names of the parts of a dataset, as files of a folder have them. */
-const partNames = { train: ["train"], validation: ["validation", "valid", "val", "dev"], test: ["test"] };
+const partNames: Readonly<Record<"train" | "validation" | "test", readonly string[]>> = {
+  train: ["train"],
+  validation: ["validation", "valid", "val", "dev"],
+  test: ["test"],
+};
 
-/** What `datasets` of Hugging Face's Hub adds to the name of a part: `train-00000-of-00001.parquet`. */
-const shard = /-\d{5}-of-\d{5}(-[\da-f]+)?$/;
+/** The files of each part of a dataset: `train.csv`, `validation.csv`, `test.jsonl`, or several with numbers. */
+type Parts = Readonly<Record<keyof typeof partNames, readonly string[]>>;
 
-/** The files of the parts of a dataset: `train.csv`, `validation.csv`, `test.jsonl`; undefined without one to train on. */
-function partsOf(files: readonly string[], isPart: (file: string) => boolean) {
-  const nameOf = (file: string) => basename(file, extname(file)).toLowerCase().replace(shard, "");
-  const found = (names: readonly string[]) =>
-    files.filter((file) => isPart(file) && names.includes(nameOf(file)));
-  const parts = Object.entries(partNames).map(([part, names]) => [part, found(names)] as const);
-  const several = parts.find(([, own]) => own.length > 1);
-  const [[, [train]], [, [validation]], [, [test]]] = parts as [
-    readonly [string, string[]],
-    readonly [string, string[]],
-    readonly [string, string[]],
-  ];
-  return { train, validation, test, several };
+/** @throws SorthError for two files of one part that do not belong together, and where one of several is missing */
+function partsOf(folder: string, files: readonly string[], isPart: (file: string) => boolean): Parts {
+  const found = (part: keyof Parts): readonly string[] => {
+    const own = files.filter((file) => isPart(file) && partNames[part].includes(partNameOf(file)));
+    const kinds = new Set(own.map((file) => join(dirname(file), partNameOf(file)) + extname(file)));
+    if (kinds.size === 1 && own.every(isShard)) return inOrder(folder, own);
+    if (own.length < 2) return own;
+    throw new UsageError(`${folder}: ${own.join(" and ")} are both the part ${part}: leave one`);
+  };
+  return { train: found("train"), validation: found("validation"), test: found("test") };
 }
 
 /** Loads the files of a folder that are the parts of one dataset; the others are read as that to train on. */
-async function loadParts(
-  folder: string,
-  options: DataOptions,
-  {
-    train,
-    ...others
-  }: { readonly train: string; readonly validation?: string | undefined; readonly test?: string | undefined },
-): Promise<SplitData> {
-  const whole = await loadKind(join(folder, train), options);
+async function loadParts(folder: string, options: DataOptions, parts: Parts): Promise<SplitData> {
+  const whole = await loadPart(folder, parts.train, options);
   const { conversion = options.conversion, remarks = [] } = whole;
-  const other = async (file: string | undefined) => {
-    if (file === undefined) return undefined;
+  const other = async (files: readonly string[]) => {
+    if (files.length === 0) return undefined;
     const { model, dims, missing, tokenizer, text, truncation } = options;
     const own = { model, dims, missing, tokenizer, text, truncation };
-    return loadKind(join(folder, file), { ...(conversion ? own : options), conversion });
+    return loadPart(folder, files, { ...(conversion ? own : options), conversion });
   };
-  const [validation, test] = [await other(others.validation), await other(others.test)];
+  const [validation, test] = [await other(parts.validation), await other(parts.test)];
   return {
     ...whole,
     ...(validation && { validation: validation.train }),
     test: test?.train,
     remarks: [...remarks, ...(validation?.remarks ?? []), ...(test?.remarks ?? [])],
   };
+}
+
+/** Loads the files of one part. */
+async function loadPart(folder: string, files: readonly string[], options: DataOptions): Promise<SplitData> {
+  const [first = "", second] = files;
+  if (second === undefined) return loadKind(join(folder, first), options);
+  const name = join(folder, first.replace(/-\d{5}(?=-of-)/, "-*"));
+  const paths = files.map((file) => join(folder, file));
+  const load =
+    extname(first).toLowerCase() === ".txt"
+      ? (await import("./text/load-node.ts")).loadText
+      : (await import("./tables/load-node.ts")).loadTable;
+  return load(name, options, paths);
 }
 
 async function loadFolder(folder: string, options: DataOptions): Promise<SplitData> {
@@ -138,15 +149,8 @@ async function loadFolder(folder: string, options: DataOptions): Promise<SplitDa
   const inData = listed.some((entry) => entry.isDirectory() && entry.name === "data")
     ? (await readdir(join(folder, "data"))).map((file) => join("data", file))
     : [];
-  const { train, several, ...others } = partsOf([...own, ...inData], isPart);
-  if (several) {
-    const [part, found] = several;
-    const advice = found.some((file) => shard.test(basename(file, extname(file))))
-      ? `make one file of them (datasets: dataset.to_parquet("${part}.parquet"))`
-      : "leave one";
-    throw new UsageError(`${folder}: ${found.join(" and ")} are both the part ${part}: ${advice}`);
-  }
-  if (train !== undefined) return loadParts(folder, options, { train, ...others });
+  const parts = partsOf(folder, [...own, ...inData], isPart);
+  if (parts.train.length > 0) return loadParts(folder, options, parts);
   if (own.includes("dataset_dict.json") || own.includes("dataset_info.json")) {
     throw new UsageError(
       `${folder}: datasets' save_to_disk wrote this folder, in Arrow files that are not read here: write Parquet, dataset.to_parquet("train.parquet"), or one file for each part in a folder`,

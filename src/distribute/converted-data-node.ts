@@ -25,6 +25,8 @@ export async function isReadByWorkers(
 ): Promise<boolean> {
   if (/^mnist( sample)?$/.test(spec) || extname(spec).toLowerCase() === ".npz") return true;
   if (conversion?.images || conversion?.text) return false;
+  // Workers read one table; the rows of several are converted.
+  if (spec.includes(",") && !existsSync(spec) && conversion?.table) return false;
   const files = await readdir(spec).catch(() => undefined);
   return files ? files.some((file) => file.startsWith("train-images")) : conversion?.table !== undefined;
 }

@@ -41,6 +41,11 @@ describe("images in Parquet", () => {
       ...(conversion && { conversion }),
     });
     expect((await numbers(again.train)).y).toEqual(species);
+    // Another file's rows follow.
+    const two = [`${fixtures}/pictures.parquet`, `${fixtures}/pictures-missing.parquet`].join();
+    const joined = await loadData(two, { model, missing: "drop" });
+    expect([joined.train.size, joined.train.sampleRow?.(25)]).toEqual([26, 26]);
+    expect((await numbers(joined.train)).x.slice(0, 24 * 144)).toEqual((await numbers(again.train)).x);
   });
 
   test("rows without a value are left out when that is asked for, and keep their numbers", async () => {

@@ -118,23 +118,69 @@ test("names of classes that datasets record are those of a table, too, and rows 
   ).rejects.toThrow('row 1 (index 0), column "input_ids" holds [');
 });
 
-test("a dataset's folder of the Hub has its parts; several files of one part, and Arrow files, are refused", async () => {
+test("a dataset's folder of the Hub has its parts, each in one file or several; Arrow files are refused", async () => {
   const model = await modelNamed("bert");
   const hub = `${folder.path}/hub`;
   mkdirSync(`${hub}/data`, { recursive: true });
-  const put = (name: string) =>
-    copyFileSync(`${fixtures}/reviews.parquet`, `${hub}/data/${name}-of-00002.parquet`);
-  for (const part of ["train", "validation", "test"]) put(`${part}-00000`);
-  const { train, validation, test: tested } = await loadData(hub, { model });
-  expect([train, validation, tested].map((part) => part?.size)).toEqual([16, 16, 16]);
-  put("train-00001");
+  const put = (name: string) => copyFileSync(`${fixtures}/reviews.parquet`, `${hub}/data/${name}.parquet`);
+  for (const name of [
+    "train-00001-of-00003-0a1b",
+    "train-00000-of-00003-ff00",
+    "validation-00000-of-00001",
+  ]) {
+    put(name);
+  }
   await expect(loadData(hub, { model })).rejects.toThrow(
-    'are both the part train: make one file of them (datasets: dataset.to_parquet("train.parquet"))',
+    'hub: train-00002-of-00003 of the part "train" is missing: put it there too',
+  );
+  put("train-00002-of-00003-77aa");
+  const { train, validation, remarks } = await loadData(hub, { model });
+  expect([train.size, validation?.size]).toEqual([48, 16]);
+  expect(remarks?.[0]).toContain("train-*-of-00003");
+  put("train-00001-of-00002");
+  await expect(loadData(hub, { model })).rejects.toThrow(
+    "these files divide one part in two ways, leave one: train-00000-of-00003-ff00.parquet, ",
   );
   const disk = `${folder.path}/disk`;
   mkdirSync(disk);
   writeFileSync(`${disk}/dataset_info.json`, "{}");
   await expect(loadData(disk, { model })).rejects.toThrow("datasets' save_to_disk wrote this folder");
+});
+
+test("several files of one table follow one another in the order of their numbers, or as they are listed", async () => {
+  const parts = `${folder.path}/parts`;
+  mkdirSync(parts);
+  // Columns in another order, classes that only one file has, and names that do not sort as they were written.
+  const first = [
+    { a: 1, b: 2, label: "yes" },
+    { a: 3, b: 4, label: "no" },
+  ];
+  const second = [{ label: "maybe", b: 6, a: 5 }];
+  const put = (name: string, given: readonly object[]) =>
+    writeFileSync(`${parts}/${name}`, given.map((row) => `${JSON.stringify(row)}\n`).join(""));
+  put("train-00001-of-00002.jsonl", second);
+  put("train-00000-of-00002.jsonl", first);
+  const [x, y] = [new Float32Array(6), new Int32Array(3)];
+  const { train, conversion } = await loadData(parts);
+  await train.fill([0, 1, 2], x, y);
+  expect([[...x], [...y], conversion?.classes]).toEqual([
+    [1, 2, 3, 4, 5, 6],
+    [2, 1, 0],
+    ["maybe", "no", "yes"],
+  ]);
+  const listed = `${parts}/train-00001-of-00002.jsonl,${parts}/train-00000-of-00002.jsonl`;
+  const other = await loadData(`${listed}:label`);
+  await other.train.fill([0, 1, 2], x, y);
+  // The first file decides on the order of the columns.
+  expect([...x, ...y]).toEqual([6, 5, 2, 1, 4, 3, 0, 2, 1]);
+  put("train-00001-of-00002.jsonl", [{ label: "no", b: null, a: 5 }]);
+  await expect(loadData(parts)).rejects.toThrow(
+    'train-*-of-00002.jsonl: row 3 (train-00001-of-00002.jsonl, row 1 (line 1)), column "b"',
+  );
+  put("train-00001-of-00002.jsonl", [{ label: "no", b: 6, c: 5 }]);
+  await expect(loadData(parts)).rejects.toThrow(
+    'train-00001-of-00002.jsonl: there is no column "a", which train-00000-of-00002.jsonl has',
+  );
 });
 
 test("several labels have the names of their columns in evaluate and predict", async () => {

@@ -23,8 +23,15 @@ import { type EncodedImage, imageConversionFor, imageDataset } from "./image-dat
  * @returns undefined if the file holds no such column, or if the columns that are asked for lack it
  * @throws SorthError that names row, column and what is expected
  */
-export async function loadParquetImages(path: string, options: DataOptions): Promise<SplitData | undefined> {
-  const opened = await openedParquet(path);
+export async function loadParquetImages(
+  path: string,
+  options: DataOptions,
+  files: readonly string[] = [path],
+): Promise<SplitData | undefined> {
+  const all = await Promise.all(
+    files.map(async (file): Promise<NamedFile> => ({ ...(await openedParquet(file)), path: file })),
+  );
+  const opened = all[0] as NamedFile;
   const image = await imageColumnOf(opened, path, options);
   if (image === undefined) return undefined;
   for (const option of ["standardize", "missing"] as const) {
@@ -41,12 +48,12 @@ export async function loadParquetImages(path: string, options: DataOptions): Pro
       }
     : imageConversionFor(path, options);
   const label = labelColumnOf(opened, path, image, options);
-  const { contents, labels, dropped } = await readRows(opened, path, { image, label }, options);
+  const { contents, labels, dropped } = await readRows(all, path, { image, label }, options);
   const classes = stored?.classes ?? classesOf(opened, label, labels);
   const images = contents.map(
     (content, i): EncodedImage => ({
-      ...{ name: parquetRow(path, content.row), content: content.bytes },
-      label: label === undefined ? -1 : labelOf(labels[i], classes, path, content.row, label),
+      ...{ name: content.where, content: content.bytes },
+      label: label === undefined ? -1 : labelOf(labels[i], classes, content.where, label),
     }),
   );
   const hash = new Murmur();
@@ -72,6 +79,8 @@ export async function loadParquetImages(path: string, options: DataOptions): Pro
     conversion,
   };
 }
+
+type NamedFile = ParquetFile & { readonly path: string };
 
 /** Bytes, filled up to whole doubles. */
 function asNumbers(bytes: Uint8Array): Float64Array {
@@ -132,46 +141,54 @@ function labelColumnOf(
 
 type LabelValue = string | number;
 
+/** Reads the images and labels of files that follow one another. */
 async function readRows(
-  opened: ParquetFile,
-  path: string,
+  files: readonly NamedFile[],
+  name: string,
   { image, label }: { readonly image: string; readonly label: string | undefined },
   { missing }: DataOptions,
 ) {
-  const contents: { readonly row: number; readonly bytes: Uint8Array }[] = [];
+  const contents: { readonly row: number; readonly where: string; readonly bytes: Uint8Array }[] = [];
   const labels: LabelValue[] = [];
-  let [first, dropped] = [0, 0];
-  for (const group of opened.metadata.row_groups) {
-    const rowEnd = first + Number(group.num_rows);
-    const columns = [image, ...(label === undefined ? [] : [label])];
-    const objects = await parquetRows(opened, path, { rowStart: first, rowEnd, columns, utf8: false });
-    for (const [i, object] of objects.entries()) {
-      const row = first + i;
-      const bytes = bytesIn(object[image], path, row, image);
-      const value = label === undefined ? 0 : labelIn(object[label], path, row, label);
-      if (bytes === undefined || value === undefined) {
-        if (missing !== "drop") {
-          throw new DataError(
-            `${parquetRow(path, row)}, column "${bytes === undefined ? image : label}" has no value: use --missing drop`,
-          );
+  const columns = [image, ...(label === undefined ? [] : [label])];
+  // The row in the file, and the rows of the files before it.
+  let [first, before, dropped] = [0, 0, 0];
+  for (const file of files) {
+    const absent = columns.find((column) => !file.columns.includes(column));
+    if (absent !== undefined) throw new DataError(`${file.path}: there is no column "${absent}"`);
+    first = 0;
+    for (const group of file.metadata.row_groups) {
+      const rowEnd = first + Number(group.num_rows);
+      const range = { rowStart: first, rowEnd, columns, utf8: false };
+      for (const [i, object] of (await parquetRows(file, file.path, range)).entries()) {
+        const where = parquetRow(file.path, first + i);
+        const bytes = bytesIn(object[image], where, image);
+        const value = label === undefined ? 0 : labelIn(object[label], where, label);
+        if (bytes === undefined || value === undefined) {
+          if (missing !== "drop") {
+            throw new DataError(
+              `${where}, column "${bytes === undefined ? image : label}" has no value: use --missing drop`,
+            );
+          }
+          dropped += 1;
+          continue;
         }
-        dropped += 1;
-        continue;
+        contents.push({ row: before + first + i, where, bytes });
+        labels.push(value);
       }
-      contents.push({ row, bytes });
-      labels.push(value);
+      first = rowEnd;
     }
-    first = rowEnd;
+    before += first;
   }
-  if (contents.length === 0) throw new DataError(`${path}: there are no rows with an image`);
+  if (contents.length === 0) throw new DataError(`${name}: there are no rows with an image`);
   return { contents, labels, dropped };
 }
 
 /** @throws DataError for anything but an encoded image */
-function bytesIn(value: unknown, path: string, row: number, column: string): Uint8Array | undefined {
+function bytesIn(value: unknown, place: string, column: string): Uint8Array | undefined {
   const isStruct = typeof value === "object" && value !== null && "bytes" in value;
   const bytes = isStruct ? value.bytes : value;
-  const where = `${parquetRow(path, row)}, column "${column}"`;
+  const where = `${place}, column "${column}"`;
   if (bytes === undefined || bytes === null) {
     const elsewhere = isStruct && "path" in value && typeof value.path === "string" ? value.path : undefined;
     if (elsewhere === undefined) return undefined;
@@ -185,7 +202,7 @@ function bytesIn(value: unknown, path: string, row: number, column: string): Uin
   );
 }
 
-function labelIn(value: unknown, path: string, row: number, column: string): LabelValue | undefined {
+function labelIn(value: unknown, where: string, column: string): LabelValue | undefined {
   if (value === undefined || value === null || value === "") return undefined;
   if (typeof value === "string") return value;
   if (value instanceof Uint8Array) return new TextDecoder().decode(value);
@@ -193,7 +210,7 @@ function labelIn(value: unknown, path: string, row: number, column: string): Lab
   const number = typeof value === "bigint" ? Number(value) : value;
   if (typeof number === "number" && Number.isInteger(number) && number >= 0) return number;
   throw new DataError(
-    `${parquetRow(path, row)}, label "${column}" holds ${String(value)} where a class is expected, a text or a whole number of 0 or more`,
+    `${where}, label "${column}" holds ${String(value)} where a class is expected, a text or a whole number of 0 or more`,
   );
 }
 
@@ -211,14 +228,13 @@ function classesOf(
 function labelOf(
   value: LabelValue | undefined,
   classes: readonly string[] | undefined,
-  path: string,
-  row: number,
+  where: string,
   column: string,
 ): number {
   const found = typeof value === "string" ? (classes?.indexOf(value) ?? -1) : (value ?? -1);
   if (found >= 0 && (classes === undefined || found < classes.length)) return found;
   const known = classes?.slice(0, 20).join(", ") ?? "whole numbers";
   throw new DataError(
-    `${parquetRow(path, row)}, label "${column}" holds ${JSON.stringify(value)}, which is none of the classes ${known}`,
+    `${where}, label "${column}" holds ${JSON.stringify(value)}, which is none of the classes ${known}`,
   );
 }

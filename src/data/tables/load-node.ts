@@ -19,11 +19,17 @@ import type { TableSource } from "./table-source.ts";
  * Reads a table: CSV, TSV, JSONL or Parquet. Numbers of all columns but the label are fed one after another, in the order of
  * the file; texts become one number for each text of their column, 1 for their own and 0 for the others. A column with the
  * name of one of the model's inputs is fed to that input.
+ * @param path - the file, or what several files are called in messages
+ * @param files - the files, whose rows follow one another
  * @throws SorthError that names file, row and column, what is expected and found, and the option that helps
  */
-export async function loadTable(path: string, options: DataOptions): Promise<SplitData> {
+export async function loadTable(
+  path: string,
+  options: DataOptions,
+  files: readonly string[] = [path],
+): Promise<SplitData> {
   if (options.tokenizer !== undefined || options.conversion?.text) {
-    return (await import("../text/load-node.ts")).loadText(path, options);
+    return (await import("../text/load-node.ts")).loadText(path, options, files);
   }
   const { text, truncation } = options;
   for (const [name, value] of Object.entries({ text, truncation })) {
@@ -32,11 +38,11 @@ export async function loadTable(path: string, options: DataOptions): Promise<Spl
   }
   if (extname(path).toLowerCase() === ".parquet" && !options.conversion?.table) {
     const { loadParquetImages } = await import("../images/parquet-images-node.ts");
-    const images = await loadParquetImages(path, options);
+    const images = await loadParquetImages(path, options, files);
     if (images) return images;
   }
   const stored = options.conversion?.table;
-  const source = await openTable(path, options.label ?? stored?.label?.name);
+  const source = await openTable(path, files, options.label ?? stored?.label?.name);
   return stored ? asTrained(source, stored, options) : asNew(source, options);
 }
 

@@ -10,6 +10,8 @@ export interface TableSource {
   readonly counts: { readonly what: "line" | "index"; readonly first: number };
   /** The lines of the rows read so far, where rows may take several lines and lines may be empty. */
   readonly lines?: RowLines;
+  /** The place of a row that was read, where the rows lie in several files. */
+  readonly place?: (row: number) => string;
   /** Names of classes that the file records for columns of their numbers, as Hugging Face's ClassLabel. */
   readonly classNames?: ReadonlyMap<string, readonly string[]>;
   /**
@@ -36,8 +38,10 @@ export class RowLines {
 }
 
 /** The place of a row in its file, for messages: rows count from 1. */
-export const placeOf = ({ counts, lines }: Pick<TableSource, "counts" | "lines">, row: number): string =>
-  `row ${row + 1} (${counts.what} ${lines?.of(row) ?? counts.first + row})`;
+export const placeOf = (
+  { counts, lines, place }: Pick<TableSource, "counts" | "lines" | "place">,
+  row: number,
+): string => place?.(row) ?? `row ${row + 1} (${counts.what} ${lines?.of(row) ?? counts.first + row})`;
 
 /** Rows handed on at a time. */
 const chunk = 4096;

@@ -21,10 +21,14 @@ const isTextFile = (path: string): boolean => extname(path).toLowerCase() === ".
  * Reads texts as tokens: a `.txt` file, or columns of a table. Without labels, or for a language model, all documents (lines of
  * a text file with their line break, rows of a table) are joined and cut in blocks of `length` tokens; otherwise each row of a
  * table is a sample, cut or padded to `length`: one text, a pair in one sequence, or several beside each other for losses of
- * embeddings.
+ * embeddings. Rows and lines of several files follow one another.
  * @throws SorthError that names file, row and column, and the option that helps
  */
-export async function loadText(path: string, options: DataOptions): Promise<SplitData> {
+export async function loadText(
+  path: string,
+  options: DataOptions,
+  files: readonly string[] = [path],
+): Promise<SplitData> {
   const { columns, standardize, missing, conversion } = options;
   for (const [name, value] of Object.entries({ columns, standardize })) {
     if (value !== undefined)
@@ -42,13 +46,13 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
       if (options[flag] === undefined) continue;
       throw new UsageError(`${path}: --${flag} belongs to texts in tables`);
     }
-    return blocks(path, linesOf(path), loaded, {
+    return blocks(path, linesOfAll(files), loaded, {
       ...base,
       length: neededLength(path, length),
       samples: "blocks",
     });
   }
-  const source = await openTable(path, options.label ?? stored?.label?.name);
+  const source = await openTable(path, files, options.label ?? stored?.label?.name);
   // A model that learned from a text file may be evaluated on a table.
   const asTrained = stored !== undefined && columnsOf(stored).length > 0;
   const chosen = asTrained
@@ -70,6 +74,10 @@ export async function loadText(path: string, options: DataOptions): Promise<Spli
     );
   }
   return rows(source, { ...chosen, ...base, ...(truncation && { truncation }) }, length, loaded, options);
+}
+
+async function* linesOfAll(files: readonly string[]): AsyncGenerator<string> {
+  for (const file of files) yield* linesOf(file);
 }
 
 /** The columns that the options name in place of those of a record. */
