@@ -5,8 +5,6 @@ Needs accelerate, datasets and transformers beside scripts/requirements.txt. Run
 
 import tempfile
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +14,10 @@ import transformers as hf
 from datasets import ClassLabel, Dataset, Features, Image, List, Value
 from PIL import Image as Picture
 
+from hugging_face_models import BATCH, FOLDER, LENGTH, TOKENS, bert, llama
 from summary import rounded, write_json
 
-FOLDER = Path(__file__).parents[2] / "test" / "fixtures" / "hugging-face"
-TOKENS, LENGTH, SAMPLES, BATCH, EPOCHS = 24, 7, 16, 4, 3
+SAMPLES, EPOCHS = 16, 3
 random = np.random.default_rng(0)
 lengths = [LENGTH, *random.integers(3, LENGTH + 1, SAMPLES - 1).tolist()]
 ids = [random.integers(2, TOKENS, length).tolist() for length in lengths]
@@ -27,15 +25,6 @@ masks = [[1] * length for length in lengths]
 kinds = ["bad", "fair", "good"]
 tags = ["O", "B", "I"]
 
-sizes: Mapping[str, Any] = {"vocab_size": TOKENS, "max_position_embeddings": 16, "attn_implementation": "eager"}
-bert = hf.BertConfig(
-    **sizes, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12, num_labels=3,
-    hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
-)  # fmt: skip
-llama = hf.LlamaConfig(
-    **sizes, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, intermediate_size=12,
-    use_cache=False, bos_token_id=0, eos_token_id=1, pad_token_id=0,
-)  # fmt: skip
 vit = hf.ViTConfig(
     hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12, num_labels=2, image_size=8, patch_size=4,
     hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attn_implementation="eager",

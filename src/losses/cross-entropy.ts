@@ -55,6 +55,11 @@ const defaults: Required<CrossEntropyOptions> = {
  *
  * @example
  * await Trainer.create(model, { objective: crossEntropy() });
+ *
+ * @example
+ * // Labels of tokens, [N, T] for logits [N, T, classes], with -100 where none counts, as Hugging Face's libraries write them.
+ * // The command line and `evaluateModel` see both in the data; a Trainer has none when it builds the step, and is told.
+ * await Trainer.create(model, { objective: crossEntropy({ classAxis: -1, ignoreIndex: -100 }) });
  */
 export function crossEntropy(options: CrossEntropyOptions = {}): Objective {
   const kept = withDefaults<CrossEntropyOptions>(name, defaults, options);
