@@ -165,6 +165,9 @@ function isRegularMatch(key: string, module: string, part: "end" | "whole" = "en
   }
 }
 
+/** Ways to begin in which PEFT subtracts what the adapter adds from the base's weights. */
+const takesFromBase = /^(pissa|olora|corda|loftq|lora_ga)/i;
+
 function readConfig(text: string, where: string) {
   let config: Record<string, unknown>;
   try {
@@ -188,6 +191,15 @@ function readConfig(text: string, where: string) {
   if (config.peft_type !== "LORA" && !ia3) throw refuse(`peft_type ${JSON.stringify(config.peft_type)}`);
   if (typeof config.bias === "string" && config.bias !== "none") throw refuse(`bias "${config.bias}"`);
   if (config.lora_bias === true) throw refuse("lora_bias");
+  for (const key of ["trainable_token_indices", "alora_invocation_tokens", "layer_replication"]) {
+    if (config[key] !== undefined && config[key] !== null) throw refuse(key);
+  }
+  const init = config.init_lora_weights;
+  if (typeof init === "string" && takesFromBase.test(init)) {
+    throw new UsageError(
+      `${where} began with init_lora_weights "${init}", which takes a part out of the base's weights: it does not fit the model as it is; save it with PEFT's path_initial_model_for_weight_conversion, which makes it a plain one`,
+    );
+  }
   const rank = number("r", defaultRank);
   return {
     ...{ rank, alpha: number("lora_alpha", defaultRank), dropout: number("lora_dropout", 0) },

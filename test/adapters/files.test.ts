@@ -44,6 +44,11 @@ describe("a file of PEFT", () => {
     ["null", "adapter_config.json is no object"],
     ["{}", "is an adapter with peft_type undefined"],
     ['{"peft_type":"LORA","r":"8"}', "r in adapter_config.json is no number"],
+    ['{"peft_type":"LORA","init_lora_weights":"pissa_niter_4"}', "takes a part out of the base's weights"],
+    [
+      '{"peft_type":"LORA","alora_invocation_tokens":[3]}',
+      "with alora_invocation_tokens, which is not supported",
+    ],
     ['{"peft_type":"LORA","use_dora":true}', "has use_dora, and no lora_magnitude_vector"],
   ])("with the configuration %s is refused", async (config, message) => {
     await expect(decodeAdapter(file, config)).rejects.toThrow(message);
