@@ -16,7 +16,7 @@ import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import type { EarlyStop, FitOptions } from "./fit-plan.ts";
+import type { ChosenFit, EarlyStop, FitOptions } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
@@ -56,6 +56,32 @@ export async function checkFit(
   if (objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective))) {
     (await import("../data/pairs.ts")).checkPairs(train, objective, ports);
   }
+}
+
+/**
+ * Whether options decide between epochs.
+ * @throws UsageError where they do, in a run that computes nothing to decide by
+ */
+export function checkDecides(
+  { earlyStop, keep, monitor }: ChosenFit,
+  options: FitOptions,
+  validation: Dataset | undefined,
+): boolean {
+  const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
+  const asked = earlyStop
+    ? "early stopping"
+    : keep !== undefined
+      ? "keeping the best checkpoints"
+      : "a monitored figure";
+  if (!validation && decides) {
+    throw new UsageError(
+      `${asked} needs held-out samples: give validation, as in 0.1 for a tenth of the samples (--validation 0.1)`,
+    );
+  }
+  if (options.keep !== undefined && options.checkpoint === undefined) {
+    throw new UsageError("keeping the best checkpoints needs a folder for them: give checkpoint");
+  }
+  return decides;
 }
 
 /**

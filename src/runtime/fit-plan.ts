@@ -81,9 +81,7 @@ function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | unde
     options.validation ?? (typeof stored?.validation === "number" ? stored.validation : undefined);
   const [monitor, keep] = [options.monitor ?? stored?.monitor, options.keep ?? stored?.keep];
   if (options.earlyStop === false && stored && !stored.earlyStop) {
-    throw new UsageError(
-      "earlyStop false (--no-early-stop) has no effect: the resumed run does not end early; leave it out",
-    );
+    throw new UsageError("the run does not end early: leave out earlyStop (--no-early-stop)");
   }
   const earlyStop = options.earlyStop === undefined ? stored?.earlyStop : earlyStopOf(options.earlyStop);
   return {
@@ -98,32 +96,6 @@ function earlyStopOf(given: EarlyStop | number | false): EarlyStop | undefined {
   checkNumber("the patience of early stopping", stop.patience, count);
   checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
   return stop;
-}
-
-/**
- * Whether options decide between epochs.
- * @throws UsageError where they do, in a run that computes nothing to decide by
- */
-export function checkDecides(
-  { earlyStop, keep, monitor }: ChosenFit,
-  options: FitOptions,
-  validation: Dataset | undefined,
-): boolean {
-  const decides = earlyStop !== undefined || keep !== undefined || monitor !== undefined;
-  const asked = earlyStop
-    ? "early stopping"
-    : keep !== undefined
-      ? "keeping the best checkpoints"
-      : "a monitored figure";
-  if (!validation && decides) {
-    throw new UsageError(
-      `${asked} needs held-out samples: give validation, as in 0.1 for a tenth of the samples (--validation 0.1)`,
-    );
-  }
-  if (options.keep !== undefined && options.checkpoint === undefined) {
-    throw new UsageError("keeping the best checkpoints needs a folder for them: give checkpoint");
-  }
-  return decides;
 }
 
 /** The samples to train on, and the samples that are held out. */

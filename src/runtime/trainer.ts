@@ -10,7 +10,7 @@ import { type AveragedOption, averageOf } from "./averages.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
 import { FitLoop } from "./fit-loop.ts";
-import { checkDecides, type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
+import { type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
 import { checkRuns, openStep } from "./open-step.ts";
 import { OwnEvaluation } from "./own-evaluation.ts";
 import type { NewParameters, ParameterForm, ParametersOptions, SetParametersOptions } from "./parameters.ts";
@@ -195,7 +195,7 @@ export class Trainer {
     const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
-    const { checkFit, checkSamples } = await import("./check-trainer-options.ts");
+    const { checkDecides, checkFit, checkSamples } = await import("./check-trainer-options.ts");
     await checkFit(options, train, this.#options, this.step.ports);
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);

@@ -95,7 +95,7 @@ describe("a run that no longer improves", () => {
     expect(whole.at(-1)).not.toHaveProperty("stopped");
     await eventsOf(await Trainer.resume(where), { earlyStop: false, checkpoint: where });
     await expect(eventsOf(await Trainer.resume(where), { earlyStop: false })).rejects.toThrow(
-      "(--no-early-stop) has no effect: the resumed run does not end early",
+      "the run does not end early: leave out earlyStop (--no-early-stop)",
     );
   });
 
