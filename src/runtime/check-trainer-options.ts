@@ -6,6 +6,7 @@ import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import {
   anyNumber,
   checkNumber,
+  count,
   notNegative,
   positive,
   properShare,
@@ -16,7 +17,7 @@ import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import type { ChosenFit, EarlyStop, FitOptions } from "./fit-plan.ts";
+import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
@@ -44,15 +45,29 @@ const earlyStopNames = {
   ...{ patience: true, minimumChange: true, monitor: true },
 } as const satisfies OptionNames<EarlyStop>;
 
-/** @throws UsageError for an option that a fit does not have; SorthError for samples that a loss of embeddings cannot pair */
+/**
+ * @param stored - the plan of the run that is resumed
+ * @throws UsageError for an option that a fit does not have, or that does nothing; SorthError for samples that a loss of
+ *   embeddings cannot pair
+ */
 export async function checkFit(
   options: FitOptions,
+  stored: FitPlan | undefined,
   train: Dataset,
   { objective }: Pick<TrainerOptions, "objective">,
   ports: StepPorts,
 ): Promise<void> {
   checkKnown("fit", options, fitNames);
-  if (typeof options.earlyStop === "object") checkKnown("earlyStop", options.earlyStop, earlyStopNames);
+  checkNumber("the number of checkpoints to keep", options.keep, count);
+  if (options.earlyStop === false && stored && !stored.earlyStop) {
+    throw new UsageError("the run does not end early: leave out earlyStop (--no-early-stop)");
+  }
+  const stop = typeof options.earlyStop === "number" ? { patience: options.earlyStop } : options.earlyStop;
+  if (stop) {
+    checkKnown("earlyStop", stop, earlyStopNames);
+    checkNumber("the patience of early stopping", stop.patience, count);
+    checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
+  }
   if (objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective))) {
     (await import("../data/pairs.ts")).checkPairs(train, objective, ports);
   }

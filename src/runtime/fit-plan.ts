@@ -73,16 +73,12 @@ function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | unde
   if (typeof options.validation === "number" && options.validation !== 0) {
     checkNumber("the share of the data for validation", options.validation, properShare);
   }
-  checkNumber("the number of checkpoints to keep", options.keep, count);
   if (stored && !options.otherData) checkSameData(dataset, options.validation, stored);
   // New epochs replace the end of the run, and with it the stored maxSteps.
   const maxSteps = options.maxSteps ?? (options.epochs === undefined ? stored?.maxSteps : undefined);
   const validation =
     options.validation ?? (typeof stored?.validation === "number" ? stored.validation : undefined);
   const [monitor, keep] = [options.monitor ?? stored?.monitor, options.keep ?? stored?.keep];
-  if (options.earlyStop === false && stored && !stored.earlyStop) {
-    throw new UsageError("the run does not end early: leave out earlyStop (--no-early-stop)");
-  }
   const earlyStop = options.earlyStop === undefined ? stored?.earlyStop : earlyStopOf(options.earlyStop);
   return {
     epochs: options.epochs ?? stored?.epochs ?? 1,
@@ -92,10 +88,7 @@ function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | unde
 
 function earlyStopOf(given: EarlyStop | number | false): EarlyStop | undefined {
   if (given === false) return undefined;
-  const stop = typeof given === "number" ? { patience: given } : given;
-  checkNumber("the patience of early stopping", stop.patience, count);
-  checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
-  return stop;
+  return typeof given === "number" ? { patience: given } : given;
 }
 
 /** The samples to train on, and the samples that are held out. */
@@ -129,18 +122,18 @@ export function planOf(dataset: Dataset, { validation, ...others }: ChosenFit): 
 
 /** The plan of the current fit, or of the run that is resumed. */
 export class Fitting {
-  readonly #stored: FitPlan | undefined;
+  /** The plan in the checkpoint that is resumed. */
+  readonly stored: FitPlan | undefined;
   #now: { readonly dataset: Dataset; readonly chosen: ChosenFit } | undefined;
   #plan: FitPlan | undefined;
 
-  /** @param stored - the plan in the checkpoint that is resumed */
   constructor(stored?: FitPlan) {
-    this.#stored = stored;
+    this.stored = stored;
   }
 
   /** The options of a fit, completed by {@link chosenFit}. */
   chosen(dataset: Dataset, options: FitOptions): ChosenFit {
-    return chosenFit(dataset, options, this.#stored);
+    return chosenFit(dataset, options, this.stored);
   }
 
   /** The step after which a fit ends. */
@@ -159,7 +152,7 @@ export class Fitting {
 
   /** The plan of the current fit, else of the resumed run. Computed when a checkpoint first needs it. */
   get plan(): FitPlan | undefined {
-    if (!this.#now) return this.#stored;
+    if (!this.#now) return this.stored;
     this.#plan ??= planOf(this.#now.dataset, this.#now.chosen);
     return this.#plan;
   }

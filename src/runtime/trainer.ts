@@ -196,7 +196,7 @@ export class Trainer {
     this.#savedTo = undefined;
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
     const { checkDecides, checkFit, checkSamples } = await import("./check-trainer-options.ts");
-    await checkFit(options, train, this.#options, this.step.ports);
+    await checkFit(options, this.#fitting.stored, train, this.#options, this.step.ports);
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);
     await checkSamples(this.#evaluation, { train, validation }, this.#options);
