@@ -41,8 +41,8 @@ export const backendsCases = {
   fillGroups: () => {
     const b = new GraphBuilder();
     const h = b.op("Conv", [b.input("x", [1, 2, 3]), b.input("w", [10, 1, 2])], "h", { group: 2 });
-    const more = [b.input("v", [10, 1, 2]), vector(b, "b", [1, 2])];
-    return inferred(b.output(b.op("ConvTranspose", [h, ...more], "y", { group: 2 })));
+    const more = [b.input("v", [10, 1, 2]), vector(b, "b", [1, 2, 3, 4, 5])];
+    return inferred(b.output(b.op("ConvTranspose", [h, ...more], "y", { group: 5 })));
   },
   sliceThenTurn: () => {
     const b = new GraphBuilder();
