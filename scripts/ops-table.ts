@@ -38,7 +38,7 @@ export function opsTable(gradients: ReadonlyMap<string, ReadonlySet<string>>): s
     "",
     "Generated from the table of derivatives (`npm run docs:ops`); a test holds it against the code.",
     "If a gradient would have to pass through an operator that is missing here, it is refused by name before anything is written.",
-    "Older models are first converted to opset 18; newer ones stay unchanged. Names outside the standard domain begin with their domain.",
+    "Older models are first converted to opset 18; newer ones stay unchanged, but on a GPU, where they run in opset 21. Names outside the standard domain begin with their domain.",
     "",
     `${rows.length} operators have a derivative, ${without.length - refused} have a zero gradient, ${refused} are refused with a reason.`,
     "",
