@@ -4,6 +4,7 @@ import { int } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { replaceNode } from "../graph/replace-node.ts";
 import { tableOf } from "../lookup.ts";
 import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
@@ -78,9 +79,9 @@ export function zerosFor({ name, type, declared }: Value): Tensor {
 /** Operators that the training tools put into the forward part, each with a function that rewrites it in standard ones. */
 const standardForms: Readonly<Record<string, (graph: Graph, node: Node) => void>> = tableOf({
   BatchNormInternal: batchNormalization,
-  ConcatTraining: (graph, node) => replaceNode(graph, node, "Concat", { outputs: 1 }),
-  SplitTraining: (graph, node) => replaceNode(graph, node, "Split", {}),
-  BitmaskDropout: (graph, node) => replaceNode(graph, node, "Dropout", { outputs: 1 }),
+  ConcatTraining: (graph, node) => replaceOperator(graph, node, "Concat", { outputs: 1 }),
+  SplitTraining: (graph, node) => replaceOperator(graph, node, "Split", {}),
+  BitmaskDropout: (graph, node) => replaceOperator(graph, node, "Dropout", { outputs: 1 }),
   QuickGelu: quickGelu,
   SoftmaxCrossEntropyLossInternal: crossEntropy,
 });
@@ -119,7 +120,7 @@ function batchNormalization(graph: Graph, node: Node): void {
     );
   }
   const attributes = new Map([...node.attributes, ["training_mode", int(1)] as const]);
-  replaceNode(graph, node, "BatchNormalization", { outputs: 3, attributes });
+  replaceOperator(graph, node, "BatchNormalization", { outputs: 3, attributes });
 }
 
 /** QuickGelu(x) = x · sigmoid(α·x). */
@@ -141,9 +142,7 @@ function quickGelu(graph: Graph, node: Node): void {
       ? x
       : add("Mul", [x, graph.addInitializer(Tensor.of(name("alpha"), type, [], numbers))], "scaled");
   const product = add("Mul", [x, add("Sigmoid", [scaled], "sigmoid")], "product");
-  graph.replaceUses(output, product, { outputs: true });
-  graph.removeNodes(new Set([node]));
-  graph.rename(product, output.name);
+  replaceNode(graph, node, [product]);
 }
 
 /** Turns the fourth input into the standard operator's attribute ignore_index. */
@@ -157,11 +156,11 @@ function crossEntropy(graph: Graph, node: Node): void {
     }
     attributes.set("ignore_index", int(constant.numbers()[0] ?? -1));
   }
-  replaceNode(graph, node, "SoftmaxCrossEntropyLoss", { inputs: 3, attributes });
+  replaceOperator(graph, node, "SoftmaxCrossEntropyLoss", { inputs: 3, attributes });
 }
 
 /** Replaces a node by a standard operator; its output values keep their names and readers. */
-function replaceNode(
+function replaceOperator(
   graph: Graph,
   node: Node,
   opType: string,
@@ -183,16 +182,13 @@ function replaceNode(
     attributes: change.attributes ?? node.attributes,
     outputs: outputs.map((output) => output && graph.freshName(`${output.name}/standard`)),
   });
-  outputs.forEach((output, index) => {
+  for (const [index, output] of outputs.entries()) {
     const fresh = replacement.outputs[index];
-    if (output && fresh) graph.replaceUses(output, fresh, { outputs: true });
-  });
-  graph.removeNodes(new Set([node]));
-  outputs.forEach((output, index) => {
-    const fresh = replacement.outputs[index];
-    if (!output || !fresh) return;
-    fresh.declared = output.declared;
-    fresh.type = output.type;
-    graph.rename(fresh, output.name);
-  });
+    if (output && fresh) Object.assign(fresh, { declared: output.declared, type: output.type });
+  }
+  replaceNode(
+    graph,
+    node,
+    replacement.outputs.map((fresh) => fresh ?? undefined),
+  );
 }

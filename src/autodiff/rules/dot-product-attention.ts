@@ -63,17 +63,8 @@ export function attentionGradients(
   gradients: AttentionOutputGradients,
 ): AttentionGradients {
   const { query, key, value, scale, softcap = 0, mask } = attention;
-  const [batch, heads, rows] = query.shape as [number, number, number, number];
-  const [, groups, keys] = key.shape as [number, number, number, number];
-  // Stack the heads of a group, so that one product serves all of them.
-  const grouped = (x: Typed) => g.reshape(x, [batch, groups, (heads / groups) * rows, dimAt(x.shape, -1)]);
-  const byHead = (x: Typed) => g.reshape(x, [batch, heads, rows, dimAt(x.shape, -1)]);
-
-  const scaledQuery = lazy(() => grouped(g.mul(query, scale)));
-  const capped = lazy(() => {
-    const products = byHead(g.matMul(scaledQuery(), g.transposeLast(key)));
-    return softcap ? g.mul(g.tanh(g.mul(products, 1 / softcap)), softcap) : products;
-  });
+  const keys = dimAt(key.shape, 2);
+  const { grouped, byHead, scaledQuery, capped } = attentionScores(g, attention);
   const weights = lazy(() => g.softmax(mask ? g.add(capped(), mask.bias) : capped()));
 
   // A query without keys contributes to no gradient.
@@ -111,13 +102,31 @@ export function attentionGradients(
     key: () => g.reshape(g.matMul(g.transposeLast(dProducts()), scaledQuery()), key.shape),
     value: () =>
       g.reshape(g.matMul(g.transposeLast(grouped(weights())), grouped(dOutput())), [
-        batch,
-        groups,
+        ...key.shape.slice(0, 2),
         keys,
         dimAt(value.shape, -1),
       ]),
     mask: dMasked,
   };
+}
+
+/** The scores cap(scale·q·kᵀ), [B, H, S, T], and what they are computed from. The heads of a group are stacked, so that one product serves all of them. */
+export function attentionScores(
+  g: Emit,
+  { query, key, scale, softcap = 0 }: Omit<DotProductAttention, "value" | "mask">,
+) {
+  const [batch, heads, rows] = query.shape as [number, number, number];
+  const groups = dimAt(key.shape, 1);
+  /** [B, H, S, N] → [B, K, H/K·S, N] */
+  const grouped = (x: Typed) => g.reshape(x, [batch, groups, (heads / groups) * rows, dimAt(x.shape, -1)]);
+  /** The inverse of {@link grouped}. */
+  const byHead = (x: Typed) => g.reshape(x, [batch, heads, rows, dimAt(x.shape, -1)]);
+  const scaledQuery = lazy(() => grouped(g.mul(query, scale)));
+  const capped = lazy(() => {
+    const products = byHead(g.matMul(scaledQuery(), g.transposeLast(key)));
+    return softcap ? g.mul(g.tanh(g.mul(products, 1 / softcap)), softcap) : products;
+  });
+  return { grouped, byHead, scaledQuery, capped };
 }
 
 /** 1 for each query that has a key, and 0 for the others. */

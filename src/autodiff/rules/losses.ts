@@ -9,7 +9,7 @@ const classes = (shape: number[], ...values: number[]) => ({ shape, constant: va
 const classWeights = { shape: [3], constant: [0.5, 2, 1], type: "float" as const };
 
 /** 1 at each row's class and 0 elsewhere: labels [N, …] → [N, C, …]. */
-function oneHot(g: Emit, labels: Typed, scores: Typed): Typed {
+export function oneHot(g: Emit, labels: Typed, scores: Typed): Typed {
   const classAxis = scores.shape.map((dim, axis) => (axis === 1 ? dim : 1));
   const ids = g.reshape(g.iota(dimAt(scores.shape, 1)), classAxis);
   return g.indicator(g.equal(g.unsqueeze(g.cast(labels, "int32"), [1]), ids), scores.type);
@@ -24,15 +24,19 @@ function rowGradient(context: RuleContext, g: Emit, dy: Typed, rowWeights: Typed
 }
 
 /** Weight of each row, [N, 1, …]: the weight of its class, or 0 for the ignored class. */
-function weightsOfRows(context: RuleContext, g: Emit, hot: Typed): Typed {
-  const [, labels, weights] = context.inputs;
+export function weightsOfRows(
+  { node, inputs }: Pick<RuleContext, "node" | "inputs">,
+  g: Emit,
+  hot: Typed,
+): Typed {
+  const [, labels, weights] = inputs;
   const scale = hot.shape.map((dim, axis) => (axis === 1 ? dim : 1));
   const weighted = weights ? g.mul(hot, g.reshape(weights, scale)) : hot;
   const rows = g.reduceSum(weighted, [1], true);
-  const ignored = context.node.attributes.get("ignore_index");
+  const ignored = node.attributes.get("ignore_index");
   if (ignored?.kind !== "int" || !labels) return rows;
-  const kept = g.not(g.equal(g.unsqueeze(g.cast(labels, "int32"), [1]), ignored.value));
-  return g.mul(rows, g.indicator(kept, rows.type));
+  const left = g.equal(g.unsqueeze(g.cast(labels, "int32"), [1]), ignored.value);
+  return g.mul(rows, g.sub(1, g.indicator(left, rows.type)));
 }
 
 /** Class weights are settings, as in PyTorch: asking for their gradient is an error, not silently zero. */

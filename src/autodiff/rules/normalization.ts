@@ -1,6 +1,7 @@
 import { float, int, ints } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
+import type { Node } from "../../graph/node.ts";
 import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { Rule, RuleContext, RuleTable, Sample } from "../rule.ts";
@@ -265,18 +266,10 @@ export const normalization = {
   LRN: {
     vjp: (context, dy, g) => [
       () => {
-        const { node } = context;
         const [x, y] = [context.input(0), context.output(0)];
-        const size = node.int("size", 1);
-        const [alpha, beta] = [node.float("alpha", 1e-4), node.float("beta", 0.75)];
-        const [batch, channels] = x.shape as [number, number];
-        const flat = [batch, channels, elementCount(x.shape.slice(2))];
-        const band = channelBand(g, channels, size, x);
-        const sum = (matrix: Typed, values: Typed) =>
-          g.reshape(g.matMul(matrix, g.reshape(values, flat)), x.shape);
-        const s = g.add(g.mul(sum(band, g.square(x)), alpha / size), node.float("bias", 1));
+        const { s, share, beta, band, sum } = channelSums(g, context.node, x);
         const back = sum(g.transpose(band), g.div(g.mul(dy, y), s));
-        return g.sub(g.mul(dy, g.pow(s, -beta)), g.mul(g.mul(x, back), (2 * alpha * beta) / size));
+        return g.sub(g.mul(dy, g.pow(s, -beta)), g.mul(g.mul(x, back), 2 * share * beta));
       },
     ],
     samples: [
@@ -290,6 +283,18 @@ export const normalization = {
     ],
   },
 } satisfies RuleTable;
+
+/** What LRN divides x by, before its power β: s = bias + α/size·Σ x² over neighbouring channels, x: [N, C, …]. */
+export function channelSums(g: Emit, node: Node, x: Typed) {
+  const size = node.int("size", 1);
+  const share = node.float("alpha", 1e-4) / size;
+  const [batch, channels] = x.shape as [number, number];
+  const flat = [batch, channels, elementCount(x.shape.slice(2))];
+  const band = channelBand(g, channels, size, x);
+  const sum = (matrix: Typed, values: Typed) => g.reshape(g.matMul(matrix, g.reshape(values, flat)), x.shape);
+  const s = g.add(g.mul(sum(band, g.square(x)), share), node.float("bias", 1));
+  return { s, share, beta: node.float("beta", 0.75), band, sum };
+}
 
 /** Entry c, j is 1 where channel j belongs to the window of channel c: from c − ⌊(size−1)/2⌋ to c + ⌈(size−1)/2⌉. */
 function channelBand(g: Emit, channels: number, size: number, x: Typed): Typed {

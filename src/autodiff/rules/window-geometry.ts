@@ -61,7 +61,7 @@ export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: 
 function refuseGaps(node: Node, needed: readonly number[], autoPad: string): void {
   if (needed.every((padding) => Math.trunc((padding + (autoPad === "SAME_UPPER" ? 0 : 1)) / 2) >= 0)) return;
   throw new SorthError(
-    `cannot differentiate ${node.op} (node "${node.label}"): its windows leave gaps, and with auto_pad ${autoPad} ONNX Runtime skips the first elements too; export it with explicit pads`,
+    `${node.op} "${node.label}" leaves gaps between its windows, and with auto_pad ${autoPad} ONNX Runtime skips the first elements too: export it with explicit pads`,
   );
 }
 

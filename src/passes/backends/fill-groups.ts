@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
+import { replaceNode } from "../../graph/replace-node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { changes, definePass } from "../pass.ts";
 
@@ -60,8 +61,5 @@ function fill(graph: Graph, g: Emit, node: Node, missing: number): void {
     { attributes: Object.fromEntries(node.attributes) },
   );
   const byGroup = g.reshape(whole, [samples, group, filled, ...image]);
-  const value = g.reshape(g.slice(byGroup, [{ axis: 2, start: 0, length: each }]), y.shape);
-  graph.replaceUses(y, value, { outputs: true });
-  graph.removeNodes(new Set([node]));
-  graph.rename(value, y.name);
+  replaceNode(graph, node, [g.reshape(g.slice(byGroup, [{ axis: 2, start: 0, length: each }]), y.shape)]);
 }

@@ -2,12 +2,15 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
 import { changed, defineGraphPass, unchanged } from "../pass.ts";
 
-/** Operators that came after opset 21. */
+/** The newest opset in which ONNX Runtime has its kernels for WebGPU. */
+export const deviceOpset = 21;
+
+/** Operators that came after {@link deviceOpset}. */
 export const newerOperators: ReadonlySet<string> = new Set([
   ...["Attention", "RMSNormalization", "RotaryEmbedding", "Swish", "TensorScatter", "CumProd", "BitCast"],
 ]);
 
-/** Attributes that operators were given after opset 21. */
+/** Attributes that operators were given after it. */
 const newerAttributes = ["output_dtype", "precision", "round_mode"];
 
 /**
@@ -19,7 +22,7 @@ export const lowerOpset = defineGraphPass({
   name: "lower-opset",
   options: {
     /** An older graph stays as it is. */
-    target: 21,
+    target: deviceOpset,
   },
   run(graph, { target }) {
     const from = graph.opset;

@@ -3,6 +3,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { replaceNode } from "../../graph/replace-node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import { byteLengthOf, elementCount } from "../../onnx/tensor.ts";
@@ -52,10 +53,7 @@ function readStored(graph: Graph, emit: Emit, node: Node, least: number): boolea
   const left = isBatch ? emit.reshape(typed(a), [rows, dimAt(a.shape, -1)]) : a;
   const matrix = emit.op("Gemm", [left, b], [rows, columns], { attributes: Object.fromEntries(turned) });
   const product = isBatch ? emit.reshape(matrix, y.shape) : matrix;
-  graph.replaceUses(y, product, { outputs: true });
-  graph.removeNodes(new Set([node]));
-  // An output of the graph keeps its name.
-  graph.rename(product, y.name);
+  replaceNode(graph, node, [product]);
   return true;
 }
 

@@ -3,6 +3,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
+import { replaceNode } from "../../graph/replace-node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { changes, definePass } from "../pass.ts";
 
@@ -54,8 +55,8 @@ function backwardParts(node: Node): { node: Node; parts: Part[] } | undefined {
 }
 
 function rewrite(graph: Graph, g: Emit, node: Node, parts: readonly Part[]): void {
-  const [x, y] = [node.inputs[0], node.outputs[0]];
-  if (!x || !y) return;
+  const [x] = node.inputs;
+  if (!x) return;
   const cut = g.slice(
     typed(x),
     parts.map(({ axis, lowest, length, step }) => ({ axis, start: lowest, length, step })),
@@ -67,7 +68,5 @@ function rewrite(graph: Graph, g: Emit, node: Node, parts: readonly Part[]): voi
     [cut, each(() => -1), each(({ length }) => -length - 1), each(({ axis }) => axis), each(() => -1)],
     cut.shape,
   );
-  graph.replaceUses(y, value, { outputs: true });
-  graph.removeNodes(new Set([node]));
-  graph.rename(value, y.name);
+  replaceNode(graph, node, [value]);
 }

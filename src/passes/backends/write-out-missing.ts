@@ -1,8 +1,7 @@
-import { typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
-import { isRead } from "../../graph/reach.ts";
+import { replaceNode } from "../../graph/replace-node.ts";
 import { changes, definePass, type Pass } from "../pass.ts";
-import { newerOperators } from "./lower-opset.ts";
+import { deviceOpset, newerOperators } from "./lower-opset.ts";
 import { writtenOut } from "./missing/table.ts";
 import type { BackendName } from "./names.ts";
 import { type OffDevice, offDevice } from "./off-device.ts";
@@ -20,26 +19,14 @@ export const writeOutMissing = definePass({
     missing: {} as OffDevice,
   },
   run(graph, { missing }, { emit }) {
-    const lacks = ({ op }: Node) => missing[op] !== undefined || (graph.opset > 21 && newerOperators.has(op));
-    const done = new Set<Node>();
-    const renamed: (() => void)[] = [];
-    for (const node of graph.nodes) {
-      const values = lacks(node) ? writtenOut[node.op]?.(emit, node) : undefined;
-      if (!values) continue;
-      done.add(node);
-      for (const [i, output] of node.outputs.entries()) {
-        const value = values[i];
-        if (!output || !isRead(graph, output)) continue;
-        if (!value) throw new TypeError(`${node.op} "${node.label}" is written out without its output ${i}`);
-        const { name } = typed(output);
-        graph.replaceUses(output, value, { outputs: true });
-        // Values keep their names, by which outputs are read.
-        renamed.push(() => graph.rename(value, name));
-      }
-    }
-    graph.removeNodes(done);
-    for (const rename of renamed) rename();
-    return changes(done.size, "node", "the device has a kernel for every node that can be written out");
+    const lacks = ({ op }: Node) =>
+      missing[op] !== undefined || (graph.opset > deviceOpset && newerOperators.has(op));
+    const written = graph.nodes.filter(lacks).filter((node) => {
+      const values = writtenOut[node.op]?.(emit, node);
+      if (values) replaceNode(graph, node, values);
+      return values !== undefined;
+    });
+    return changes(written.length, "node", "the device has a kernel for every node that can be written out");
   },
 });
 

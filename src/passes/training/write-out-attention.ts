@@ -1,13 +1,20 @@
 import type { DimensionOptions } from "../../analysis/dimensions.ts";
 import { groupQueryAttention } from "../../analysis/head-width.ts";
 import { inferShapes } from "../../analysis/infer.ts";
-import { causalCondition, fromHeads, lowest, toHeads } from "../../autodiff/rules/dot-product-attention.ts";
+import {
+  attentionScores,
+  causalCondition,
+  fromHeads,
+  lowest,
+  toHeads,
+} from "../../autodiff/rules/dot-product-attention.ts";
 import { rotate } from "../../autodiff/rules/rotary-embedding.ts";
 import type { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { isRead } from "../../graph/reach.ts";
+import { replaceNode } from "../../graph/replace-node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import type { DataTypeName } from "../../onnx/data-types.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
@@ -42,10 +49,8 @@ export const writeOutAttention = definePass({
       node.obstacle = obstacleOf(graph, node);
       return node.obstacle === undefined;
     });
-    const replaced = written.flatMap((node) => writeOut(graph, emit, node));
-    graph.removeNodes(new Set(written));
     // Values keep their names, by which options may call them.
-    for (const { name, by } of replaced) graph.rename(by, name);
+    for (const node of written) replaceNode(graph, node, outputsOf(graph, emit, node));
     return written.length > 0
       ? changed(counted(written.length, "GroupQueryAttention"))
       : unchanged(found.map(({ label, obstacle }) => `"${label}": ${obstacle}`).join("; "));
@@ -88,23 +93,16 @@ interface Heads {
   readonly value: Typed;
 }
 
-/** @returns the values that take the place of the node's outputs, with the names of these */
-function writeOut(graph: Graph, g: Emit, node: Node): { readonly name: string; readonly by: Value }[] {
+/** The values of the node's outputs that are read. */
+function outputsOf(graph: Graph, g: Emit, node: Node): (Typed | undefined)[] {
   const { value, ...given } = headsOf(g, node);
   const turned = node.flag("do_rotary") ? rotated(g, node, given) : given;
   const heads = { ...turned, value };
-  const [, present, presentValue] = node.outputs;
-  const replace = (old: Value | null | undefined, make: () => Typed) => {
-    if (!old || !isRead(graph, old)) return [];
-    const by = make();
-    graph.replaceUses(old, by, { outputs: true });
-    return [{ name: old.name, by }];
-  };
-  return [
-    ...replace(node.outputs[0], () => fromHeads(g, attended(g, node, heads))),
-    ...replace(present, () => heads.key),
-    ...replace(presentValue, () => heads.value),
-  ];
+  const values = [() => fromHeads(g, attended(g, node, heads)), () => heads.key, () => heads.value];
+  return values.map((make, i) => {
+    const output = node.outputs[i];
+    return output && isRead(graph, output) ? make() : undefined;
+  });
 }
 
 /** Splits what the node reads by head: three inputs, or one in which queries, keys and values follow each other. */
@@ -151,19 +149,16 @@ const following = (g: Emit, positions: Typed, length: number): Typed => {
   return g.add(g.cast(first, "int32"), g.iota(length));
 };
 
-/** softmax(cap(scale·q·kᵀ) + masks)·v, [B, H, S, D]. The heads of a group are stacked, so that one product serves all of them. */
-function attended(g: Emit, node: Node, { query, key, value }: Heads): Typed {
-  const [batch, heads, rows, width] = query.shape as [number, number, number, number];
-  const shared = dimAt(key.shape, 1);
-  const stacked = (x: Typed, last: number) => g.reshape(x, [batch, shared, (heads / shared) * rows, last]);
-  const scale = node.float("scale", 0) || 1 / Math.sqrt(width);
-  const products = g.matMul(stacked(g.mul(query, scale), width), g.transposeLast(key));
-  const scores = g.reshape(products, [batch, heads, rows, rows]);
-  const softcap = node.float("softcap", 0);
-  const capped = softcap > 0 ? g.mul(g.tanh(g.mul(scores, 1 / softcap)), softcap) : scores;
+/** softmax(cap(scale·q·kᵀ) + masks)·v, [B, H, S, D]. */
+function attended(g: Emit, node: Node, heads: Heads): Typed {
+  const { query, value } = heads;
+  const scale = node.float("scale", 0) || 1 / Math.sqrt(dimAt(query.shape, -1));
+  const softcap = Math.max(node.float("softcap", 0), 0);
+  const { capped, grouped, byHead } = attentionScores(g, { ...heads, scale, softcap });
+  const scores = capped();
   const mask = maskOf(g, node, query);
-  const weights = weightsOf(g, node, mask ? g.add(capped, mask) : capped);
-  return g.reshape(g.matMul(stacked(weights, rows), value), query.shape);
+  const weights = weightsOf(g, node, mask ? g.add(scores, mask) : scores);
+  return byHead(g.matMul(grouped(weights), value));
 }
 
 /** Softmax over keys and, if the node has one, over a sink that takes a share of the weight. */

@@ -3,7 +3,7 @@ import { centered } from "../../../autodiff/rules/padding.ts";
 import { string } from "../../../graph/attribute.ts";
 import type { Emit } from "../../../graph/emit.ts";
 import type { Node } from "../../../graph/node.ts";
-import { dimAt } from "../../../graph/shapes.ts";
+import { allAxes, dimAt, normalizeAxis } from "../../../graph/shapes.ts";
 import {
   inputOf,
   optionalInput,
@@ -18,11 +18,11 @@ function padEveryAxis(g: Emit, node: Node): ReturnType<WrittenOut> {
   const x = inputOf(node, 0);
   const rank = x.shape.length;
   const pads = constantTensor(node.inputs[1])?.numbers();
-  const axes = node.inputs[3] ? constantTensor(node.inputs[3])?.numbers() : x.shape.map((_, axis) => axis);
+  const axes = node.inputs[3] ? constantTensor(node.inputs[3])?.numbers() : allAxes(rank);
   if (!pads || !axes || (node.domain === "" && !node.inputs[3])) return undefined;
   const all = Array<number>(2 * rank).fill(0);
   for (const [i, axis] of axes.entries()) {
-    const at = axis < 0 ? axis + rank : axis;
+    const at = normalizeAxis(axis, rank);
     all[at] = dimAt(pads, i);
     all[at + rank] = dimAt(pads, i + axes.length);
   }

@@ -1,6 +1,7 @@
 import { maskOf } from "../../../autodiff/rules/attention.ts";
 import {
   attendingRows,
+  attentionScores,
   type DotProductAttention,
   fromHeads,
   toHeads,
@@ -14,14 +15,9 @@ import { inputOf, optionalInput, type WrittenOutTable } from "./written-out.ts";
 
 /** y = softmax(cap(scale·q·kᵀ) + mask)·v, [B, H, S, V]; 0 for a query without keys. */
 function attentionOutput(g: Emit, attention: DotProductAttention): Typed {
-  const { query, key, value, scale, softcap = 0, mask } = attention;
-  const [batch, heads, rows] = query.shape as [number, number, number, number];
-  const groups = dimAt(key.shape, 1);
-  const grouped = (x: Typed) => g.reshape(x, [batch, groups, (heads / groups) * rows, dimAt(x.shape, -1)]);
-  const byHead = (x: Typed) => g.reshape(x, [batch, heads, rows, dimAt(x.shape, -1)]);
-  const products = byHead(g.matMul(grouped(g.mul(query, scale)), g.transposeLast(key)));
-  const capped = softcap ? g.mul(g.tanh(g.mul(products, 1 / softcap)), softcap) : products;
-  const weights = g.softmax(mask ? g.add(capped, mask.bias) : capped);
+  const { value, mask } = attention;
+  const { grouped, byHead, capped } = attentionScores(g, attention);
+  const weights = g.softmax(mask ? g.add(capped(), mask.bias) : capped());
   const y = byHead(g.matMul(grouped(weights), value));
   return mask?.emptyRows ? g.mul(y, attendingRows(g, mask, y.type)) : y;
 }

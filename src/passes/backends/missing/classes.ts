@@ -1,9 +1,10 @@
+import { oneHot, weightsOfRows } from "../../../autodiff/rules/losses.ts";
 import type { Emit } from "../../../graph/emit.ts";
-import type { Typed } from "../../../graph/emit-base.ts";
+import { type Typed, typed } from "../../../graph/emit-base.ts";
 import type { Node } from "../../../graph/node.ts";
 import { dimAt } from "../../../graph/shapes.ts";
 import { isFloat } from "../../../onnx/data-types.ts";
-import { axisOf, inputOf, optionalInput, outputShape, type WrittenOutTable } from "./written-out.ts";
+import { axisOf, inputOf, outputShape, type WrittenOutTable } from "./written-out.ts";
 
 /** x − max − log Σ e^(x − max) along an axis. */
 function logSoftmax(g: Emit, x: Typed, axis: number): Typed {
@@ -20,27 +21,13 @@ function isAt(g: Emit, indices: Typed, axis: number, length: number): Typed {
 
 /** −w_c·log p_c of each row with its reduction, where `logarithms` are log p: [N, C, …]. */
 function negativeLogLikelihood(g: Emit, node: Node, logarithms: Typed): Typed {
-  const { shape, type } = logarithms;
-  const labels = g.cast(inputOf(node, 1), "int32");
-  const hot = g.indicator(isAt(g, labels, 1, dimAt(shape, 1)), type);
-  const ofClass = (values: Typed) => g.reduceSum(g.mul(hot, values), [1]);
-  const weights = optionalInput(node, 2);
-  const byClass =
-    weights &&
-    g.reshape(
-      weights,
-      shape.map((dim, axis) => (axis === 1 ? dim : 1)),
-    );
-  const ignored = node.attributes.get("ignore_index");
-  const counts =
-    ignored?.kind === "int" ? g.sub(1, g.indicator(g.equal(labels, ignored.value), type)) : undefined;
-  const weight = byClass ? (counts ? g.mul(ofClass(byClass), counts) : ofClass(byClass)) : counts;
-  const losses = g.neg(ofClass(logarithms));
-  const weighted = weight ? g.mul(losses, weight) : losses;
+  const hot = oneHot(g, inputOf(node, 1), logarithms);
+  const weights = weightsOfRows({ node, inputs: node.inputs.map((input) => input && typed(input)) }, g, hot);
+  const losses = g.neg(g.mul(g.reduceSum(g.mul(hot, logarithms), [1], true), weights));
   const reduction = node.string("reduction", "mean");
-  if (reduction === "none") return weighted;
-  if (reduction === "sum") return g.reduceSum(weighted);
-  return weight ? g.div(g.reduceSum(weighted), g.reduceSum(weight)) : g.meanOfAll(weighted);
+  if (reduction === "none") return g.reshape(losses, inputOf(node, 1).shape);
+  const total = g.reduceSum(losses);
+  return reduction === "sum" ? total : g.div(total, g.reduceSum(weights));
 }
 
 export const classes: WrittenOutTable = {

@@ -1,7 +1,8 @@
+import { channelSums } from "../../../autodiff/rules/normalization.ts";
 import { float, int } from "../../../graph/attribute.ts";
 import type { Emit } from "../../../graph/emit.ts";
 import type { Typed } from "../../../graph/emit-base.ts";
-import { dimAt, sameShape } from "../../../graph/shapes.ts";
+import { allAxes, dimAt, sameShape } from "../../../graph/shapes.ts";
 import { elementCount } from "../../../onnx/tensor.ts";
 import { axisOf, inputOf, unary, type WrittenOutTable } from "./written-out.ts";
 
@@ -40,21 +41,8 @@ export const normalizations: WrittenOutTable = {
     return g.div(x, g.where(g.greater(norm, 0), norm, 1));
   }),
   LRN: unary((g, x, node) => {
-    const [size, channels] = [node.int("size", 1), dimAt(x.shape, 1)];
-    const share = node.float("alpha", 1e-4) / size;
-    const [before, behind] = [Math.floor((size - 1) / 2), Math.ceil((size - 1) / 2)];
-    // Sums over neighbouring channels are one product with a band matrix.
-    const band = g.numbers(
-      Array.from({ length: channels * channels }, (_, i) => {
-        const distance = (i % channels) - Math.floor(i / channels);
-        return distance >= -before && distance <= behind ? share : 0;
-      }),
-      [channels, channels],
-      x.type,
-    );
-    const flat = [dimAt(x.shape, 0), channels, elementCount(x.shape.slice(2))];
-    const sums = g.reshape(g.matMul(band, g.reshape(g.square(x), flat)), x.shape);
-    return g.div(x, g.pow(g.add(sums, node.float("bias", 1)), node.float("beta", 0.75)));
+    const { s, beta } = channelSums(g, node, x);
+    return g.div(x, g.pow(s, beta));
   }),
   RMSNormalization: unary((g, x, node) => {
     const scale = inputOf(node, 1);
@@ -64,7 +52,7 @@ export const normalizations: WrittenOutTable = {
       const attributes = { axis: int(-1), epsilon: float(epsilon) };
       return g.op("SimplifiedLayerNormalization", [x, scale], x.shape, { attributes });
     }
-    const axes = x.shape.map((_, at) => at).slice(axis);
+    const axes = allAxes(x.shape.length).slice(axis);
     const root = g.sqrt(g.add(g.reduceMean(g.square(x), axes, true), epsilon));
     return g.mul(g.div(x, root), scale);
   }),

@@ -3,6 +3,7 @@ import { windowGeometry } from "../../../autodiff/rules/window-geometry.ts";
 import type { Emit } from "../../../graph/emit.ts";
 import type { Typed } from "../../../graph/emit-base.ts";
 import type { Node } from "../../../graph/node.ts";
+import { allAxes } from "../../../graph/shapes.ts";
 import { elementCount } from "../../../onnx/tensor.ts";
 import { inputOf, outputShape, type WrittenOutTable } from "./written-out.ts";
 
@@ -20,9 +21,7 @@ function norm(g: Emit, node: Node, sum: (powers: Typed) => Typed): Typed {
 
 export const pools: WrittenOutTable = {
   GlobalLpPool: (g, node) => {
-    const spatial = inputOf(node, 0)
-      .shape.map((_, axis) => axis)
-      .slice(2);
+    const spatial = allAxes(inputOf(node, 0).shape.length).slice(2);
     return [norm(g, node, (powers) => g.reduceSum(powers, spatial, true))];
   },
   LpPool: (g, node) => {

@@ -1,6 +1,7 @@
 import type { Emit } from "../../../graph/emit.ts";
 import { type Typed, typed } from "../../../graph/emit-base.ts";
 import type { Node } from "../../../graph/node.ts";
+import { normalizeAxis } from "../../../graph/shapes.ts";
 
 /**
  * Writes a node out in operators that every backend has.
@@ -28,10 +29,8 @@ export function inputOf(node: Node, index: number): Typed {
 export const outputShape = (node: Node): Typed["shape"] => typed(node.outputs[0] as Typed).shape;
 
 /** The attribute `axis` of a node, counted from the first axis. */
-export function axisOf(node: Node, rank: number, fallback: number): number {
-  const axis = node.int("axis", fallback);
-  return axis < 0 ? axis + rank : axis;
-}
+export const axisOf = (node: Node, rank: number, fallback: number): number =>
+  normalizeAxis(node.int("axis", fallback), rank);
 
 /** Makes an operator of one input and one output from a function. */
 export const unary =
