@@ -4,6 +4,7 @@ import { FileError, messageOf, RuntimeError, SorthError, UsageError } from "../e
 import { reasonOf } from "../onnx/write-file.ts";
 import { visible, visibleLines } from "../visible.ts";
 import { examplesText } from "./examples.ts";
+import { refuseRepeated } from "./given-once.ts";
 import type { CommandStreams } from "./terminal.ts";
 
 /** The module of a command, which declares its arguments, flags and action. */
@@ -135,6 +136,7 @@ async function programWith(
       .option("--quiet", "no progress and no remarks")
       .option("--debug", "show where an error was thrown")
       .addHelpText("after", examplesText(name));
+    refuseRepeated(command);
   }
   return program;
 }

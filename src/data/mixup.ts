@@ -46,7 +46,7 @@ export function mixup(alpha: number): Mixup {
 }
 
 /** Losses whose labels are numbers that may be mixed as they are. */
-const mixable = new Set(["mse", "l1", "huber", "smooth-l1", "bce", "binary-focal", "cosine"]);
+const mixable = new Set(["mse", "l1", "huber", "smooth-l1", "bce", "binary-focal", "cosine", "kl"]);
 
 /**
  * The loss that takes mixed labels: a cross-entropy reads probabilities instead of class indices, other losses stay.

@@ -88,6 +88,12 @@ function checkDecay(
       `has a weight decay, but the optimizer ${optimizer.name} ${has}: give it one to replace`,
     );
   }
+  // Before another group it still sets its parameters apart.
+  const last = groups.at(-1);
+  const { weightDecay, learningRate, freezeUntil } = last ?? {};
+  if (last && learningRate === undefined && freezeUntil === undefined && weightDecay === decays[0]) {
+    throw fault(last, `changes nothing: ${weightDecay} is the weight decay of the optimizer`);
+  }
   if (!noDecay) return;
   if (decays.every((decay) => decay === 0) && groups.every(({ weightDecay = 0 }) => weightDecay === 0)) {
     throw new UsageError(

@@ -121,8 +121,14 @@ export async function* modelResults(
     const shapes = await firstResults(session, told, values);
     const read = wanted.map((one, i) => {
       const shape = shapes[i] as readonly number[];
+      const value = values[i] as Value;
+      if (one.objective && shape.length === 0) {
+        throw new UsageError(
+          `"${value.name}" is one number for all samples of a batch: name the value that answers for each of them (--prediction)`,
+        );
+      }
       const ports = labelled && one.objective ? labelPorts(graph, dataset, one, { shape, batch }) : [];
-      return { value: values[i] as Value, shape, ports };
+      return { value, shape, ports };
     });
     const silent = { ...options, onMessage: undefined };
     const own = new Set(graph.inputs.map(({ name }) => name));

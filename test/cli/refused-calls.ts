@@ -99,6 +99,10 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--validation", "0.5", "--metrics", "f3"), /no metric "f3"; there are accuracy, top5/],
   [train("--validation", "0.5", "--metrics", "r2"), /"r2" is not defined for the labels of cross-entropy/],
   [train("--validation", "0.5", "--metrics", "f1,top3,f1"), /"f1" is given twice/],
+  [
+    train("--augment", "flip", "--augment", "crop=4"),
+    /--augment is given twice, as "flip" and "crop=4"; give it once/,
+  ],
   [train("--monitor", "accuracy"), /--monitor needs held-out samples/],
   [
     train("--validation", "0.5", "--monitor", "beauty"),

@@ -239,6 +239,11 @@ test.each([
     "label",
     '"label" is int64; a loss needs floats: name the scores with --prediction (z)',
   ],
+  [
+    (b: GraphBuilder, z: Value) => [b.op("ReduceMean", [z], "mean", { keepdims: 0 }), z],
+    undefined,
+    'the first output "mean" is one number, which no loss can compare with labels: if it is the model\'s own loss, give --loss mean, or name the scores with --prediction (z)',
+  ],
   [(_: GraphBuilder, z: Value) => [z], "nothing", 'the model computes no value "nothing"; its outputs are z'],
 ])("refusals name what to do (%#)", async (end, output, message) => {
   const options = { objective: crossEntropy(), batch, ...(output !== undefined && { output }) };

@@ -137,6 +137,16 @@ describe("evaluateModel", () => {
     const none = { ...rest, y: { type: "none" as const, shape: [] } };
     await expect(evaluateModel(linear(2), none)).rejects.toThrow("has no labels");
   });
+
+  it("refuses one number for a whole batch, and so does predict", async () => {
+    const b = new GraphBuilder();
+    const sum = b.op("ReduceSum", [b.input("x", ["N", 3])], "sum", { keepdims: 0 });
+    const model = Model.fromProto(graphToProto(b.output(sum), { irVersion: 8 }));
+    const data = arrayDataset(points(4), Int32Array.from([0, 1, 1, 0]), [3]);
+    const said = '"sum" is one number for all samples of a batch';
+    await expect(evaluateModel(model, data)).rejects.toThrow(said);
+    await expect(all(model, data)).rejects.toThrow(said);
+  });
 });
 
 describe("predict", () => {

@@ -116,6 +116,11 @@ describe("groups", () => {
       /group fc1 .*groups before it/,
     ],
     ["no setting", { groups: [{ match: /fc/ }] }, /group fc .*changes nothing/],
+    [
+      "the optimizer's own decay",
+      { optimizer: adam(), groups: [{ match: /fc/, weightDecay: 0 }] },
+      /group fc .*changes nothing: 0 is the weight decay of the optimizer/,
+    ],
     ["a rate below 0", { groups: [{ match: /fc/, learningRate: -1 }] }, /learning rate of the group fc/],
     [
       "half a step",

@@ -1,9 +1,8 @@
-import { isDeepStrictEqual } from "node:util";
 import { Command, type Option } from "commander";
 import { UsageError } from "../../errors.ts";
 import { hyphened } from "../../name-and-options.ts";
 import { type ConfigEntry, readConfig } from "./read.ts";
-import { flagTexts } from "./values.ts";
+import { flagTexts, repeats } from "./values.ts";
 
 /** Flags that a configuration cannot hold. */
 const outside = ["config", "help", "version"];
@@ -117,19 +116,6 @@ function checkValue(option: Option, text: string, where: string): void {
     parseArg?.(text, undefined);
   } catch (error) {
     throw new UsageError(`${where}: "${text}" is invalid. ${error instanceof Error ? error.message : error}`);
-  }
-}
-
-/** Whether a flag takes several values one after the other: then its value depends on the one before. */
-function repeats({ parseArg }: Option, value: unknown): boolean {
-  if (parseArg === undefined) return false;
-  const texts = (Array.isArray(value) ? value : [value]).flatMap((one) => flagTexts(one, true));
-  const [first = "", second = `${first}`] = texts;
-  try {
-    const before = parseArg(first, undefined);
-    return !isDeepStrictEqual(parseArg(second, before), parseArg(second, undefined));
-  } catch {
-    return false;
   }
 }
 

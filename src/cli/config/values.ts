@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from "node:util";
+import type { Option } from "commander";
 import { isRecord } from "../../json.ts";
 
 /**
@@ -35,4 +37,17 @@ const withOptions = (name: string, options: Options): string => {
 function pair(key: string, value: unknown): string {
   const text = Array.isArray(value) ? value.join("/") : `${value}`;
   return `${key}=${text.includes(",") ? `'${text}'` : text}`;
+}
+
+/** Whether a flag takes several values one after the other: then its value depends on the one before. */
+export function repeats({ parseArg }: Option, value: unknown): boolean {
+  if (parseArg === undefined) return false;
+  const texts = (Array.isArray(value) ? value : [value]).flatMap((one) => flagTexts(one, true));
+  const [first = "", second = `${first}`] = texts;
+  try {
+    const before = parseArg(first, undefined);
+    return !isDeepStrictEqual(parseArg(second, before), parseArg(second, undefined));
+  } catch {
+    return false;
+  }
 }
