@@ -4,6 +4,7 @@ import { basename, dirname, isAbsolute, join, relative, resolve } from "node:pat
 import { FileError, SorthError } from "../errors.ts";
 import { checkedLocation, checkedRange } from "./external.ts";
 import type { Model } from "./model.ts";
+import type { StoredBytes } from "./stored.ts";
 import { type OpenFile, openStored } from "./stored-file-node.ts";
 import type { ExternalReader, ExternalReference } from "./tensor.ts";
 import { equalBytes } from "./wire.ts";
@@ -17,7 +18,14 @@ export const notOrdinary = (path: string): FileError =>
 
 /** A reader of external data that refuses files outside `folder`. */
 export function externalReader(folder: string): ExternalReader {
-  return (range) => readRange(folder, range);
+  const open = new Map<string, OpenFile>();
+  const stored = (range: ExternalReference): StoredBytes => {
+    const file = open.get(range.location) ?? openExternal(folder, range.location);
+    open.set(range.location, file);
+    const { offset, length } = checkedRange(range, file.size);
+    return { file, start: offset, end: offset + length };
+  };
+  return Object.assign((range: ExternalReference) => readRange(folder, range), { stored });
 }
 
 /**

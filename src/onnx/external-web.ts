@@ -1,6 +1,8 @@
 import { FileError, messageOf } from "../errors.ts";
 import { checkedLocation, checkedRange } from "./external.ts";
 import type { ModelSource } from "./model.ts";
+import type { Chunk, StoredFile } from "./stored.ts";
+import type { ExternalReference } from "./tensor.ts";
 
 /** The content of a file in a browser. A `File` is a `Blob`. */
 export type WebFile = Blob | ArrayBuffer | Uint8Array;
@@ -12,14 +14,30 @@ export type WebFile = Blob | ArrayBuffer | Uint8Array;
 export async function externalSource(external: ReadonlyMap<string, WebFile>): Promise<ModelSource> {
   const files = new Map<string, Uint8Array | Blob>();
   for (const [name, file] of external) files.set(checkedLocation(name), await held(file));
-  return {
-    files,
-    external: (range) => {
-      const file = fileOf(files, range.location);
-      const { offset, length } = checkedRange(range, sizeOf(file));
-      return partOf(file, offset, offset + length, range.location);
-    },
+  const read = (range: ExternalReference): Uint8Array => {
+    const file = fileOf(files, range.location);
+    const { offset, length } = checkedRange(range, sizeOf(file));
+    return partOf(file, offset, offset + length, range.location);
   };
+  const stored = (range: ExternalReference): Chunk => {
+    const file = fileOf(files, range.location);
+    if (file instanceof Uint8Array) return read(range);
+    const { offset, length } = checkedRange(range, file.size);
+    return { file: blobFile(file, range.location), start: offset, end: offset + length };
+  };
+  return { files, external: Object.assign(read, { stored }) };
+}
+
+const known = new WeakMap<Blob, StoredFile>();
+
+/** A file in a worker, whose parts are read when they are needed. */
+export function blobFile(blob: Blob, path: string): StoredFile {
+  const file: StoredFile = known.get(blob) ?? {
+    ...{ path, size: blob.size, blob, isAtPath: () => false },
+    read: (start, end) => partOf(blob, start, end, path),
+  };
+  known.set(blob, file);
+  return file;
 }
 
 async function held(file: WebFile): Promise<Uint8Array | Blob> {
@@ -54,7 +72,7 @@ function readNow(part: Blob, location: string): Uint8Array {
     return new Uint8Array(new FileReaderSync().readAsArrayBuffer(part));
   } catch (error) {
     throw new FileError(
-      `cannot read the external data file "${location}" (${messageOf(error)}): it was changed or removed after it was chosen; choose it again`,
+      `cannot read the file "${location}" (${messageOf(error)}): it was changed or removed after it was chosen; choose it again`,
     );
   }
 }

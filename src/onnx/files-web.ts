@@ -1,11 +1,15 @@
 import type { WebFile } from "./external-web.ts";
 import { decodeModel, type Model } from "./model.ts";
+import { blobParts } from "./stored.ts";
 
 export type { WebFile } from "./external-web.ts";
 
+/** Size of a file in bytes from which a worker reads the numbers of its weights when they are needed. */
+const largeFile = 4 * 1024 * 1024;
+
 /**
- * Reads an ONNX model from a file that the user chose, or from fetched bytes. In a worker, external data that are a `File` or another
- * `Blob` stay there: what is needed of them is read when it is needed, and sessions take frozen weights from the file.
+ * Reads an ONNX model from a file that the user chose, or from fetched bytes. In a worker, a `File` or another `Blob` stays where it is,
+ * the model's own from 4 MiB on, and external data: what is needed of them is read when it is needed, and sessions take frozen weights from there.
  * @param external - the model's external data files, by the names that the model uses
  * @throws SorthError when the content is not an ONNX model
  *
@@ -16,16 +20,20 @@ export async function readModel(
   file: WebFile,
   external: ReadonlyMap<string, WebFile> = new Map(),
 ): Promise<Model> {
-  const bytes =
-    file instanceof Uint8Array
-      ? file
-      : new Uint8Array(file instanceof ArrayBuffer ? file : await file.arrayBuffer());
-  const model = decodeModel(bytes);
-  if (external.size === 0 && model.externalLocations.size === 0) return model;
-  return decodeModel(bytes, await (await import("./external-web.ts")).externalSource(external));
+  let content = file;
+  if (!(file instanceof Blob && file.size >= largeFile)) {
+    const bytes =
+      file instanceof Uint8Array
+        ? file
+        : new Uint8Array(file instanceof ArrayBuffer ? file : await file.arrayBuffer());
+    const model = decodeModel(bytes);
+    if (external.size === 0 && model.externalLocations.size === 0) return model;
+    content = bytes;
+  }
+  return (await import("./large-file-web.ts")).modelOfFiles(content, external);
 }
 
 /** A model as a Blob to download, without its external data. */
 export function modelBlob(model: Model): Blob {
-  return new Blob([...model.chunks] as BlobPart[], { type: "application/octet-stream" });
+  return new Blob(blobParts(model.pieces), { type: "application/octet-stream" });
 }

@@ -1,4 +1,4 @@
-import { type Chunk, chunkSize, joinChunks, piecesOf, type StoredFile } from "./stored.ts";
+import { blobParts, type Chunk, chunkSize, joinChunks, piecesOf, type StoredFile } from "./stored.ts";
 
 /**
  * Numbers that are computed when they are read, as a file. They are computed again for the next reader once nobody holds them.
@@ -37,6 +37,9 @@ export function joinedFile(chunks: readonly Chunk[]): StoredFile {
     ...{ path: "", size, isAtPath: () => false },
     read: (start, end) => joinChunks(cut(start, end)),
     peek: (start, end) => joinChunks(cut(start, end).map(peekedBytes)),
+    get blob() {
+      return new Blob(blobParts(chunks));
+    },
   };
   piecesOf.set(file, cut);
   return file;

@@ -17,6 +17,8 @@ export interface StoredFile {
   peek?(start: number, end: number): Uint8Array;
   /** Whether the bytes are computed by each reading, so that one reading of a whole is better than several of parts. */
   readonly isComputed?: boolean;
+  /** The file in a browser. */
+  readonly blob?: Blob | undefined;
 }
 
 /** A part of a file: the bytes from `start` to `end`. */
@@ -36,6 +38,14 @@ export const chunkSize = (chunk: Chunk): number =>
 /** The bytes of a piece; those of a file are read. */
 export const chunkBytes = (chunk: Chunk): Uint8Array =>
   chunk instanceof Uint8Array ? chunk : chunk.file.read(chunk.start, chunk.end);
+
+/** Pieces as parts of a Blob: what lies in a browser's files stays there. */
+export const blobParts = (chunks: readonly Chunk[]) =>
+  chunks.map(
+    (chunk) =>
+      ("file" in chunk && chunk.file.blob?.slice(chunk.start, chunk.end)) ||
+      (chunkBytes(chunk) as Uint8Array<ArrayBuffer>),
+  );
 
 /** The pieces in one array, each read where it belongs. */
 export function joinChunks(chunks: readonly Chunk[]): Uint8Array {

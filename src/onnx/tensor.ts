@@ -25,7 +25,14 @@ export interface ExternalReference {
 }
 
 /** Returns the bytes of external data. */
-export type ExternalReader = (reference: ExternalReference) => Uint8Array;
+export interface ExternalReader {
+  (reference: ExternalReference): Uint8Array;
+  /**
+   * Where the bytes lie, so that they are read only when they are needed; bytes, where they are in memory.
+   * @internal
+   */
+  readonly stored?: (reference: ExternalReference) => Chunk;
+}
 
 /** Size in bytes from which external data stays in its file rather than being stored in the model. */
 export const largeBytes = 64 * 1024;
@@ -204,7 +211,7 @@ export class Tensor {
     return new Tensor(name, this.type, this.dims, read, this.external, this.#readBeginning, this.#stored);
   }
 
-  /** The same data under another name, for a model in another folder: written into its file, not looked for in an external one. */
+  /** The same data under another name, for a model in another folder: not looked for in an external file of that one. */
   moved(name: string): Tensor {
     const read = () => this.data;
     return new Tensor(name, this.type, this.dims, read, undefined, this.#readBeginning, this.#stored);

@@ -20,6 +20,7 @@ import { labelsOfTeacher, teacherPrefix, withTaughtLosses } from "../losses/teac
 import { isLossModel, type NamedTerm, termsOf } from "../losses/terms.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model, ModelSource } from "../onnx/model.ts";
+import { byteLengthOf, type ExternalReader, largeBytes, Tensor } from "../onnx/tensor.ts";
 import { liftConstants } from "../passes/cleanup/lift-constants.ts";
 import { expandModel } from "../passes/expansion/expand-model.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
@@ -112,10 +113,18 @@ async function join(
   const isBeside = folderOf(source) !== undefined && folderOf(source) === folderOf(options.teacher);
   const at = joinGraph(graph, teacher, {
     ...{ joined, prefix: teacherPrefix },
-    constant: (tensor, name) => (isBeside ? tensor.named(name) : tensor.moved(name)),
+    constant: (tensor, name) => (isBeside ? tensor.named(name) : moved(tensor, name, external)),
   });
   const values = new Map([...chosen].map(([term, value]) => [term, at(value)]));
   return { values, labels: labelsOfTeacher };
+}
+
+/** A constant of the teacher, for a model in another folder: large data stay in the teacher's own file. */
+function moved(tensor: Tensor, name: string, external: ExternalReader | undefined): Tensor {
+  const { type, dims } = tensor;
+  const length = byteLengthOf(type, dims);
+  const lies = tensor.external && length >= largeBytes && external?.stored?.({ ...tensor.external, length });
+  return lies && !(lies instanceof Uint8Array) ? Tensor.stored(name, type, dims, lies) : tensor.moved(name);
 }
 
 /** Says that an error is the teacher's. */

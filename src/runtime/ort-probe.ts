@@ -3,6 +3,7 @@ import type { Probe, ProbedOutput } from "../analysis/probe.ts";
 import { messageOf, RuntimeError, SorthError } from "../errors.ts";
 import { knowsFiles, type Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { bytesInFiles } from "../onnx/weights-in-files.ts";
 import { dataTypeOf, fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 
 /** How a build of ONNX Runtime opens a model. */
@@ -62,7 +63,7 @@ export async function sessionForm(model: Model, files?: SessionFiles): Promise<S
     const { inlineExternal } = await import("../onnx/inline-external.ts");
     return { model: inlineExternal(model), entries: {} };
   }
-  return files && knowsFiles(model) ? files(model) : { model, entries: {} };
+  return files && (knowsFiles(model) || bytesInFiles(model) > 0) ? files(model) : { model, entries: {} };
 }
 
 /**

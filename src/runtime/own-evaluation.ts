@@ -9,7 +9,7 @@ import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import type { Better } from "./best-epochs.ts";
 import { checkDataset, type Evaluated, evaluate, evenBatch, measureOf, remarkOnRest } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
-import type { Backend, Fed } from "./step-session.ts";
+import type { Backend, Fed, ForwardSession } from "./step-session.ts";
 import type { Taught } from "./taught.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -22,7 +22,9 @@ export interface EvaluationSettings {
 }
 
 /** An evaluation graph that is ready to run, and its inputs for data. */
-interface Opened extends Pick<Evaluated, "session" | "graph" | "ports" | "measure"> {
+interface Opened extends Pick<Evaluated, "graph" | "ports" | "measure"> {
+  /** Opens its session on first use: a run that is never evaluated holds its frozen weights once. */
+  readonly session: () => Promise<ForwardSession>;
   readonly options: TrainerOptions;
   /** The batch size for which the graph was built. */
   readonly batch: number | undefined;
@@ -49,7 +51,7 @@ export async function figuresIn(
   ]);
 }
 
-/** Evaluates a trainer's model. Builds the graph and opens its session on first use. */
+/** Evaluates a trainer's model. Builds the graph, and opens its session, on first use of each. */
 export class OwnEvaluation {
   readonly #model: Model;
   readonly #options: TrainerOptions;
@@ -58,6 +60,7 @@ export class OwnEvaluation {
   readonly #backend: Backend;
   readonly #taught: Taught | undefined;
   readonly #opened: Opened[] = [];
+  readonly #sessions: Promise<ForwardSession>[] = [];
   /** Datasets whose labels have been checked. */
   readonly #checked = new WeakSet<Dataset>();
   /** Messages already sent: each is sent once. */
@@ -94,9 +97,10 @@ export class OwnEvaluation {
     return (await this.#open()).graph.terms;
   }
 
-  /** The figures that an evaluation computes, each with what is better of it. */
+  /** The figures that an evaluation computes, each with what is better of it. Shows that a session for it opens. */
   async figures(): Promise<ReadonlyMap<string, Better>> {
-    const { graph } = await this.#open();
+    const { graph, session } = await this.#open();
+    await session();
     return figuresIn(graph, this.#options.metrics);
   }
 
@@ -114,11 +118,20 @@ export class OwnEvaluation {
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);
-    return evaluate(dataset, { session, graph, ports, state: await held(), signal, normalize, measure });
+    const open = await session();
+    return evaluate(dataset, {
+      session: open,
+      graph,
+      ports,
+      state: await held(),
+      signal,
+      normalize,
+      measure,
+    });
   }
 
   async release(): Promise<void> {
-    for (const { session } of this.#opened) await session.release();
+    for (const session of this.#sessions) await (await session.catch(() => undefined))?.release();
   }
 
   /** @param dataset - its size decides on the batch; without one, an open graph of whatever batch will do */
@@ -140,7 +153,13 @@ export class OwnEvaluation {
     const graph = await buildEvaluation(this.#model, own, this.#ports, this.#probe, lower);
     const ports = graph.data ?? this.#ports;
     const measure = await this.#measuring(graph, batchOf(ports));
-    const session = await this.#backend.openForward(graph.model, this.#options);
+    let open: Promise<ForwardSession> | undefined;
+    const session = () => {
+      if (open) return open;
+      open = this.#backend.openForward(graph.model, this.#options);
+      this.#sessions.push(open);
+      return open;
+    };
     const opened = { session, graph, ports, measure, options, batch };
     this.#opened.push(opened);
     return opened;

@@ -1,7 +1,6 @@
 import type { Probe } from "../analysis/probe.ts";
 import { create } from "./gpu-device-web.ts";
 import { ortProbe, type SessionFiles } from "./ort-probe.ts";
-import { withoutDropout } from "./web-model.ts";
 
 /** How sessions of a browser read the files of models. */
 export const webFiles: SessionFiles = async (model) =>
@@ -9,7 +8,21 @@ export const webFiles: SessionFiles = async (model) =>
 
 /** The {@link Probe} of the browser entry: onnxruntime-web on WebAssembly. It opens every model that onnxruntime-node opens. */
 export const webProbe: Probe = ortProbe(
-  (model, options) => create(withoutDropout(model), options),
+  async (model, options) =>
+    create(
+      mayHold(model, "Dropout") ? (await import("./web-model.ts")).withoutDropout(model) : model,
+      options,
+    ),
   "wasm",
   webFiles,
 );
+
+/** Whether bytes contain a word. */
+function mayHold(bytes: Uint8Array, word: string): boolean {
+  const letters = new TextEncoder().encode(word);
+  const [first = 0] = letters;
+  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
+    if (letters.every((letter, offset) => bytes[at + offset] === letter)) return true;
+  }
+  return false;
+}

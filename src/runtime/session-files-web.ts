@@ -3,6 +3,8 @@ import { RuntimeError } from "../errors.ts";
 import { fileOf, partOf } from "../onnx/external-web.ts";
 import { inlineExternal } from "../onnx/inline-external.ts";
 import type { Model } from "../onnx/model.ts";
+import { filesOfWeights, withWeightsInFiles } from "../onnx/name-files.ts";
+import type { StoredFile } from "../onnx/stored.ts";
 import { unpackedWeights } from "./large-base.ts";
 import type { SessionForm } from "./ort-probe.ts";
 
@@ -11,11 +13,22 @@ import type { SessionForm } from "./ort-probe.ts";
  * there: these become part of the bytes.
  */
 export function mountedFiles(given: Model): SessionForm {
-  const model = inlineExternal(given, { initializersStay: true });
-  const externalData = [...model.externalLocations].map((path) => {
-    const data = fileOf(model.files, path);
-    return { path, data: data instanceof Blob ? new MountedFile(data, path) : data };
-  });
+  const held = inlineExternal(given, { initializersStay: true });
+  const files = new Map([...held.externalLocations].map((path) => [path, fileOf(held.files, path)]));
+  // The model's own file, and those of a teacher: under names that no other has.
+  const names = new Map<StoredFile, string>();
+  for (const file of filesOfWeights(held)) {
+    if (!file.blob) continue;
+    let name = file.path;
+    while (files.has(name)) name = `${name}_`;
+    names.set(file, name);
+    files.set(name, file.blob);
+  }
+  const model = withWeightsInFiles(held, (file) => names.get(file));
+  const externalData = [...files].map(([path, data]) => ({
+    path,
+    data: data instanceof Blob ? new MountedFile(data, path) : data,
+  }));
   return { model, entries: unpackedWeights(model), options: { externalData } };
 }
 

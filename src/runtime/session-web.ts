@@ -2,6 +2,7 @@ import type { InferenceSession } from "onnxruntime-web/webgpu";
 import { RuntimeError } from "../errors.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { bytesInFiles } from "../onnx/weights-in-files.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
@@ -96,7 +97,7 @@ export const wasmBackend: Backend = {
   loops: loopsOn("wasm"),
   stateOnDevice: false,
   // A loop would hold the weights of files: they lie in its body.
-  oneStepARun: ({ model }) => model.externalLocations.size > 0,
+  oneStepARun: ({ model }) => bytesInFiles(model) > 0,
   lowering: () => loweringFor("wasm", webProbe),
   openStep: async (step, options) => new WasmStepSession(await open(step.model, options), step),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),

@@ -1,7 +1,9 @@
+import { FileError } from "../errors.ts";
 import { checkedLocation } from "../onnx/external.ts";
 import { fileOf } from "../onnx/external-web.ts";
 import { readModel, type WebFile } from "../onnx/files-web.ts";
-import { decodeModel, type Model } from "../onnx/model.ts";
+import type { Model } from "../onnx/model.ts";
+import { blobParts, type Chunk, chunkSize, piecesOf } from "../onnx/stored.ts";
 import { storedFile, writeStored } from "./browser-storage.ts";
 import { sessionForm } from "./ort-probe.ts";
 
@@ -34,18 +36,40 @@ export async function writeStoredModel(folder: string, given: Model): Promise<vo
     const [file, place] = [fileOf(model.files, location), placeOf(folder, location)];
     if (!(await liesThere(file, place))) await writeStored(...place, [file]);
   }
-  await writeStored(folder, name, model.chunks);
+  const place = [folder, name] as const;
+  const [first, ...others] = model.pieces;
+  for (const file of new Set(filesOf(model.pieces))) {
+    if (!(await liesThere(file, place))) continue;
+    // The model as it lies there, or one that is made of it.
+    if (others.length === 0 && first && chunkSize(first) === file.size) return;
+    throw new FileError(
+      `the weights of this model lie in "${folder}/${name}" of the browser's storage, which the run would replace: give its checkpoint another folder`,
+    );
+  }
+  await writeStored(...place, blobParts(model.pieces));
 }
+
+/** The files of which pieces are parts. */
+const filesOf = (chunks: readonly Chunk[]): Blob[] =>
+  chunks.flatMap((chunk) => {
+    if (chunk instanceof Uint8Array) return [];
+    const { file, start, end } = chunk;
+    return file.blob ?? filesOf(piecesOf.get(file)?.(start, end) ?? []);
+  });
 
 /** Reads what {@link writeStoredModel} wrote. */
 export async function readStoredModel(folder: string): Promise<Model> {
-  const bytes = new Uint8Array(await (await storedFile(folder, name)).arrayBuffer());
+  const file = await fileAt(folder, name);
+  const model = await readModel(file);
   const external = new Map<string, WebFile>();
-  for (const location of decodeModel(bytes).externalLocations) {
-    const place = placeOf(folder, location);
-    const file = await storedFile(...place);
-    places.set(file, place.join("/"));
-    external.set(location, file);
-  }
-  return readModel(bytes, external);
+  for (const location of model.externalLocations)
+    external.set(location, await fileAt(...placeOf(folder, location)));
+  return external.size === 0 ? model : readModel(file, external);
+}
+
+/** A stored file, whose place is known from now on. */
+async function fileAt(folder: string, base: string): Promise<File> {
+  const file = await storedFile(folder, base);
+  places.set(file, `${folder}/${base}`);
+  return file;
 }

@@ -4,8 +4,6 @@ import { decodeModelProto, encodeModelProto } from "../onnx/codec.ts";
 import { DataType } from "../onnx/data-types.ts";
 import { onnx } from "../onnx/schema.js";
 
-const word = new TextEncoder().encode("Dropout");
-
 /**
  * Adapts a model to onnxruntime-web, which has no kernel for Dropout of opset 12 and later: it opens such models only at
  * optimization levels that remove the node, and not where an output of the node is a model output. Replaces Dropout by
@@ -13,7 +11,6 @@ const word = new TextEncoder().encode("Dropout");
  * without Dropout are returned unchanged.
  */
 export function withoutDropout(model: Uint8Array): Uint8Array {
-  if (!contains(model, word)) return model;
   const proto = decodeModelProto(model);
   const opset = proto.opsetImport.find(({ domain }) => !domain || domain === "ai.onnx")?.version;
   if (Number(opset ?? 0) < 12) return model;
@@ -53,11 +50,3 @@ const trueValue: onnx.AttributeProto.$Properties = {
   type: onnx.AttributeProto.AttributeType.TENSOR,
   t: { dims: [Long.fromNumber(1)], dataType: DataType.bool, rawData: Uint8Array.of(1) },
 };
-
-function contains(bytes: Uint8Array, part: Uint8Array): boolean {
-  const [first = 0] = part;
-  for (let at = bytes.indexOf(first); at >= 0; at = bytes.indexOf(first, at + 1)) {
-    if (part.every((byte, offset) => bytes[at + offset] === byte)) return true;
-  }
-  return false;
-}

@@ -4,7 +4,7 @@ import { graphToProto } from "../../src/graph/proto.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { onnx } from "../../src/onnx/schema.js";
 import { GraphBuilder } from "../helpers/build-graph.ts";
-import { forWorkers } from "./browser.ts";
+import { forWorkers, ortScript } from "./browser.ts";
 import { useTab } from "./tab.ts";
 
 const [layers, width] = [4, 512];
@@ -51,18 +51,33 @@ interface Shown {
   readonly exportedBytes: number;
   /** The most bytes of a file that were read at once. */
   readonly most: number;
+  /** Bytes that were read to open the model, and to make a file of the trained one to download. */
+  readonly opened: number;
+  /** The most bytes that a session was made of, its files aside. */
+  readonly session: number;
+  readonly downloaded: number;
 }
 
 type Library = typeof import("../../src/web.ts");
 type Given = Readonly<Record<"inline" | "outside" | "data", string>>;
 
 /** Trains in a page or a worker. `kinds`: what is trained, where the weights lie, the backend. */
-async function train(sorth: Library, given: Given, kinds: readonly string[]): Promise<Record<string, Shown>> {
-  let most = 0;
+async function train(
+  [sorth, ort]: readonly [Library, typeof import("onnxruntime-web/webgpu")],
+  given: Given,
+  kinds: readonly string[],
+): Promise<Record<string, Shown>> {
+  let [most, all, session] = [0, 0, 0];
+  const { create } = ort.InferenceSession;
+  ort.InferenceSession.create = ((...args: Parameters<typeof create>) => {
+    session = Math.max(session, (args[0] as unknown as Uint8Array).length);
+    return create(...args);
+  }) as typeof create;
   const noteSizes = (owner: object, method: string, sizeOf: (self: Blob, given: Blob) => number) => {
     const read = Reflect.get(owner, method) as (...args: unknown[]) => unknown;
     Reflect.set(owner, method, function (this: Blob, ...args: [Blob]) {
       most = Math.max(most, sizeOf(this, args[0]));
+      all += sizeOf(this, args[0]);
       return read.apply(this, args);
     });
   };
@@ -73,6 +88,7 @@ async function train(sorth: Library, given: Given, kinds: readonly string[]): Pr
   const file = new File([bytes(given.data)], "w.bin");
   const models = {
     inline: () => sorth.readModel(bytes(given.inline)),
+    blob: () => sorth.readModel(new File([bytes(given.inline)], "base.onnx")),
     outside: () => sorth.readModel(new Blob([bytes(given.outside)]), new Map([["data/w.bin", file]])),
   };
   const forms = {
@@ -85,8 +101,10 @@ async function train(sorth: Library, given: Given, kinds: readonly string[]): Pr
   const data = sorth.arrayDataset(x, labels, [512]);
   const runs: Record<string, Shown> = {};
   for (const kind of kinds) {
-    const [form, place, backend] = kind.split(" ") as ["lora" | "half", "inline" | "outside", "wasm"];
-    most = 0;
+    const [form, place, backend] = kind.split(" ") as ["lora" | "half", keyof typeof models, "wasm"];
+    [most, all, session] = [0, 0, 0];
+    await models[place]();
+    const opened = all;
     const losses: number[] = [];
     const { loss: before } = await sorth.evaluateModel(await models[place](), data, { batch: 4 });
     const options = { batch: 4, learningRate: 1e-3, penalties: [], seed: 3, backend, ...forms[form] };
@@ -98,7 +116,7 @@ async function train(sorth: Library, given: Given, kinds: readonly string[]): Pr
       for await (const event of trainer.fit(data, { epochs }))
         if (event.event === "step") losses.push(event.loss);
     };
-    const resumes = place === "outside" && form === "lora";
+    const resumes = place !== "inline" && form === "lora";
     await trainTo(resumes ? 1 : 2);
     for (let i = 0; i < 2 && resumes; i++) {
       await trainer.save(folder);
@@ -108,11 +126,15 @@ async function train(sorth: Library, given: Given, kinds: readonly string[]): Pr
     if (resumes) await trainTo(2);
     const { loss: evaluated } = await trainer.evaluate(data);
     const exported = trainer.export();
+    all = 0;
+    const { size } = sorth.modelBlob(exported);
+    if (size !== exported.size) throw new Error("the file to download has another size");
+    const downloaded = all;
     const outside = (exported.proto.graph?.initializer ?? []).flatMap((one) =>
       one.externalData?.length ? (one.name ?? "") : [],
     );
     const sizes = { stepBytes: trainer.step.model.size, exportedBytes: exported.size, most };
-    runs[kind] = { losses, before, evaluated, outside, ...sizes };
+    runs[kind] = { losses, before, evaluated, outside, ...sizes, opened, downloaded, session };
     await trainer.release();
   }
   return runs;
@@ -126,15 +148,16 @@ describe("external data in Chromium", () => {
 
   const inPage = (kinds: readonly string[]) =>
     tab.page.evaluate<Record<string, Shown>>(
-      `(${train})(sorth, ${JSON.stringify(given)}, ${JSON.stringify(kinds)})`,
+      `(${train})([sorth, ort], ${JSON.stringify(given)}, ${JSON.stringify(kinds)})`,
     );
 
   const inWorker = (kinds: readonly string[]) =>
-    tab.page.evaluate<Record<string, Shown>, readonly [string, Given, readonly string[], string]>(
-      ([code, given, kinds, prefix]) =>
+    tab.page.evaluate<Record<string, Shown>, readonly [string, Given, readonly string[], string, string]>(
+      ([code, given, kinds, prefix, ortPath]) =>
         new Promise((resolve, reject) => {
           const script = `import * as sorth from "${location.origin}${prefix}dist/web/index.js";
-            (${code})(sorth, ${JSON.stringify(given)}, ${JSON.stringify(kinds)})
+            import * as ort from "${location.origin}${ortPath}";
+            (${code})([sorth, ort], ${JSON.stringify(given)}, ${JSON.stringify(kinds)})
               .then(postMessage, (error) => postMessage(String(error.stack)));`;
           const url = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
           const worker = new Worker(url, { type: "module" });
@@ -145,12 +168,19 @@ describe("external data in Chromium", () => {
             else resolve(data);
           };
         }),
-      [train.toString(), given, kinds, forWorkers],
+      [train.toString(), given, kinds, forWorkers, ortScript],
     );
 
   it("stays in its file in a worker: the same losses to the bit, and neither a step nor memory holds the file", async () => {
-    const runs = await inWorker(["lora inline wasm", "lora outside wasm"]);
-    const [own, file] = [runs["lora inline wasm"], runs["lora outside wasm"]] as [Shown, Shown];
+    const kinds = ["lora inline wasm", "lora outside wasm", "lora blob wasm"];
+    const runs = await inWorker(kinds);
+    const [own, file, blob] = kinds.map((kind) => runs[kind]) as [Shown, Shown, Shown];
+    // Weights inside of the model's own file stay there too.
+    const { opened, session, stepBytes } = blob;
+    expect(blob).toEqual({ ...own, most: layerBytes, opened, session, stepBytes });
+    expect(own.session).toBeGreaterThan(layers * layerBytes);
+    expect([session < layerBytes / 16, file.session < layerBytes / 16]).toEqual([true, true]);
+    expect(opened).toBeLessThan(layerBytes / 8);
     expect(file.losses).toEqual(own.losses);
     expect(file.losses).toHaveLength(8);
     expect([file.before, file.evaluated]).toEqual([own.before, own.evaluated]);
