@@ -18,8 +18,11 @@ export interface ProbedOutput {
 export interface Probe {
   /** Whether it has kernels for float64. On WebAssembly, onnxruntime-web/webgpu has none, not even a Cast to double. */
   readonly float64: boolean;
-  /** Loads a model (graph optimization level "basic") and describes its outputs. @throws with ORT's message. */
-  outputs(model: Uint8Array): Promise<readonly ProbedOutput[]>;
+  /**
+   * Loads a model and describes its outputs; with `optimize` (default) at graph optimization level "basic", which finds more shapes
+   * and computes every constant, of whatever size. @throws with ORT's message.
+   */
+  outputs(model: Uint8Array, options?: { optimize?: boolean }): Promise<readonly ProbedOutput[]>;
   /**
    * Runs a model once on the CPU and returns its outputs by name, except sequences and maps, which ONNX Runtime's
    * JavaScript bindings do not return. A {@link Model} may have external data.

@@ -37,8 +37,17 @@ export function rulesOf(path: readonly Node[], rules: RuleTable, reach: Reach): 
   );
 }
 
-/** Appends the path from parameter to loss to an error that a rule threw itself (about an attribute or a shape). */
+/**
+ * Appends the path from parameter to loss to an error that a rule threw itself (about an attribute or a shape). A RangeError is one
+ * too: ONNX Runtime infers sizes that its kernels would refuse, and no shape or list can be made of them.
+ */
 export function withPath(error: unknown, node: Node, reach: Reach): unknown {
+  if (error instanceof RangeError)
+    return withPath(
+      new SorthError(`sizes that do not fit (${error.message})`, { cause: error }),
+      node,
+      reach,
+    );
   if (!(error instanceof SorthError)) return error;
   return new SorthError(`${error.message}${onPath(node, reach)}`, { cause: error });
 }

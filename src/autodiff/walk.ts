@@ -8,6 +8,7 @@ import { isFloat } from "../onnx/data-types.ts";
 import { ruleContext } from "./context.ts";
 import { rulesOf, withPath } from "./refusal.ts";
 import type { Rule, RuleTable, Thunk } from "./rule.ts";
+import { checkValues } from "./sizes.ts";
 
 /** A gradient that enters the graph: ∂total/∂value, in the value's shape. One value may have several seeds. */
 export interface Seed {
@@ -79,13 +80,18 @@ export function backward(
     const reads = [...node.inputs, ...node.captures];
     const before = graph.nodes.length;
     try {
+      checkValues(node);
       (ruleOf.get(node) as Rule).vjp(context, dy, emit).forEach((thunk, index) => {
         const input = reads[index];
         if (thunk && input && active.has(input))
           contribute(input, emit.sumTo(thunk(), typedOrHidden(input).shape));
       });
     } catch (error) {
-      throw withPath(error, node, { wrt, wanted, active });
+      throw withPath(error, node, {
+        wrt,
+        wanted,
+        active,
+      });
     }
     if (options.arrivals) for (const made of graph.nodes.slice(before)) options.arrivals.set(made, dy);
   }

@@ -111,6 +111,8 @@ export class EmitBase {
     if (data.length !== elementCount(shape)) {
       throw new SorthError(`a constant of shape ${shapeText(shape)} was given ${data.length} elements`);
     }
+    // The text of a long list would take more memory than the list.
+    if (data.length > 2 ** 18) return this.tensorConstant(Tensor.of("", type, shape, data));
     const key = `${type}${shapeText(shape)}${Array.from(data as ArrayLike<unknown>).join()}`;
     const known = this.#constants.get(key);
     if (known && this.#holds(known)) return known;

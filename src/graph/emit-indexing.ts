@@ -5,6 +5,7 @@ import { type Typed, typed } from "./emit-base.ts";
 import { EmitShape } from "./emit-shape.ts";
 import type { Value } from "./node.ts";
 import { dimAt, normalizeAxis } from "./shapes.ts";
+import { listed } from "./stored-lists.ts";
 
 /** The operators of {@link Emit} that read or write elements at indices. */
 export class EmitIndexing extends EmitShape {
@@ -30,7 +31,7 @@ export class EmitIndexing extends EmitShape {
     const places = this.constant(
       "int32",
       [n, 1],
-      Int32Array.from({ length: n }, (_, i) => i * (n + 1)),
+      listed(n, (i) => i * (n + 1)),
     );
     return this.gather(this.reshape(x, [...lead, n * n]), places, lead.length);
   }
@@ -39,7 +40,7 @@ export class EmitIndexing extends EmitShape {
   withDiagonal(x: Value, values: Value): Typed {
     const { shape } = typed(values);
     const n = dimAt(shape, -2);
-    const places = Int32Array.from({ length: elementCount(shape) }, (_, i) => i % n);
+    const places = listed(elementCount(shape), (i) => i % n);
     return this.scatterElements(x, this.constant("int32", shape, places), values, -1);
   }
 

@@ -15,6 +15,7 @@ import {
   type Shape,
   sameShape,
 } from "./shapes.ts";
+import { listed } from "./stored-lists.ts";
 
 export type { Operand } from "./emit-elementwise.ts";
 
@@ -193,11 +194,7 @@ export class Emit extends EmitIndexing {
 
   /** 0, 1, … n−1 as int32, [n]. */
   iota(n: number): Typed {
-    return this.constant(
-      "int32",
-      [n],
-      Int32Array.from({ length: n }, (_, i) => i),
-    );
+    return this.constant("int32", [n], listed(n));
   }
 
   /** 1 off the diagonal and 0 on it, [n, n]; computed, so that no n×n constant is stored. */
@@ -208,16 +205,8 @@ export class Emit extends EmitIndexing {
   /** The n×n identity, computed from two iotas. */
   identityMatrix(n: number, type: DataTypeName = "float"): Typed {
     return this.once(`identity ${n} ${type}`, () => {
-      const row = this.constant(
-        "int32",
-        [1, n],
-        Int32Array.from({ length: n }, (_, i) => i),
-      );
-      const column = this.constant(
-        "int32",
-        [n, 1],
-        Int32Array.from({ length: n }, (_, i) => i),
-      );
+      const row = this.constant("int32", [1, n], listed(n));
+      const column = this.constant("int32", [n, 1], listed(n));
       return this.cast(this.equal(column, row), type);
     });
   }

@@ -42,10 +42,6 @@ export interface EvaluationGraph {
   readonly data?: Pick<StepPorts, "inputs" | "labels" | "targets">;
 }
 
-/** Whether an evaluation can only count whole batches, because some loss is one number for each batch. */
-export const countsBatches = ({ terms, loss }: Pick<EvaluationGraph, "terms" | "loss">): boolean =>
-  loss !== undefined || terms.some(({ output }) => output?.shape.length === 0);
-
 /** Reads a model in inference form: stored statistics, no Dropout. Makes no remarks, because training has already made them. */
 export async function inferenceForm(
   model: Model,

@@ -340,7 +340,7 @@ export class Program {
 async function checkRuns(graph: Graph, probe: Probe): Promise<void> {
   const inputs = new Map(graph.inputs.map((value) => [value, value.shape ?? []] as const));
   try {
-    await probe.outputs(probeModel(graph, inputs, { values: graph.outputs }));
+    await probe.outputs(probeModel(graph, inputs, { values: graph.outputs }), { optimize: false });
   } catch (error) {
     throw new SorthError(`nothing is written: the graph would not run on the CPU: ${messageOf(error)}`, {
       cause: error,

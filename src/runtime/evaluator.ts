@@ -10,11 +10,15 @@ import type { AnyObjective } from "../losses/terms.ts";
 import type { MeasuringPass } from "../metrics/measuring.ts";
 import type { Metric } from "../metrics/metric.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { countsBatches, type EvaluatedTerm, type EvaluationGraph } from "../programs/evaluation.ts";
+import type { EvaluatedTerm, EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import { batchFeeds, type DataPorts } from "./batch-feeds.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Fed, ForwardSession } from "./step-session.ts";
+
+/** Whether an evaluation can only count whole batches, because some loss is one number for each batch. */
+const countsBatches = ({ terms, loss }: Pick<EvaluationGraph, "terms" | "loss">): boolean =>
+  loss !== undefined || terms.some(({ output }) => output?.shape.length === 0);
 
 /** Everything that an evaluation needs besides the dataset. */
 export interface Evaluated {

@@ -92,9 +92,9 @@ export function ortProbe(
   return {
     float64: executionProvider === "cpu",
 
-    async outputs(model) {
+    async outputs(model, { optimize = true } = {}) {
       const session = await open(model, {
-        ...{ graphOptimizationLevel: "basic", intraOpNumThreads: 1 },
+        ...{ graphOptimizationLevel: optimize ? "basic" : "disabled", intraOpNumThreads: 1 },
         extra: { optimization: { disable_specified_optimizers: withoutShapes } },
       });
       try {

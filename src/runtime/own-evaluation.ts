@@ -4,7 +4,7 @@ import type { Normalization } from "../data/normalize.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isObjective, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
-import { buildEvaluation, type EvaluationGraph } from "../programs/evaluation.ts";
+import type { EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import type { Better } from "./best-epochs.ts";
 import { checkDataset, type Evaluated, evaluate, evenBatch, measureOf, remarkOnRest } from "./evaluator.ts";
@@ -150,6 +150,7 @@ export class OwnEvaluation {
     if (known) return known;
     const lower = await this.#backend.lowering();
     const own = { ...options, ...(batch !== undefined && { batch }) };
+    const { buildEvaluation } = await import("../programs/evaluation.ts");
     const graph = await buildEvaluation(this.#model, own, this.#ports, this.#probe, lower);
     const ports = graph.data ?? this.#ports;
     const measure = await this.#measuring(graph, batchOf(ports));

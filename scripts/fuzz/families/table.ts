@@ -4,12 +4,13 @@ import { adapters, onnxAdapters } from "./adapters.ts";
 import { commands, configurations, runs } from "./commands.ts";
 import { dataFiles, imageFolders, texts } from "./data.ts";
 import { externalData, injectedModels, models } from "./models.ts";
+import { operators } from "./operators.ts";
 import { artifacts, checkpoints } from "./runs.ts";
 import { browserStorage, chosenFiles, requests } from "./web.ts";
 
 /** Every kind of input. */
 export const families: readonly Family[] = [
-  ...[models, injectedModels, externalData],
+  ...[models, injectedModels, externalData, operators],
   ...[checkpoints, artifacts],
   ...[dataFiles, imageFolders, texts],
   ...[adapters, onnxAdapters],

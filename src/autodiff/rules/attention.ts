@@ -3,6 +3,7 @@ import { type Attribute, float, int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { listed } from "../../graph/stored-lists.ts";
 import { isFloat } from "../../onnx/data-types.ts";
 import { lazy } from "../lazy.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
@@ -48,7 +49,7 @@ export function maskOf(
     const own = g.constant(
       "int32",
       [rows, 1],
-      Int32Array.from({ length: rows }, (_, row) => row - rows),
+      listed(rows, (row) => row - rows),
     );
     return g.lessOrEqual(g.iota(keys), g.add(filled, own));
   };

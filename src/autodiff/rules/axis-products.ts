@@ -1,6 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { Taps } from "./interpolation.ts";
 
@@ -43,6 +44,7 @@ function piece(g: Emit, flat: Typed, taps: readonly Taps[], start: number, count
   const [outer, , ...inner] = flat.shape as [number, number, ...number[]];
   if (low < 0) return g.filled(0, [outer, count, ...inner], flat.type);
   const width = taps.findLastIndex(reached) + 1 - low;
+  checkStored(count * width);
   const block = new Array<number>(count * width).fill(0);
   const last = inner.length === 0;
   for (let o = 0; o < width; o++) {

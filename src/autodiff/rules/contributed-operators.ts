@@ -1,6 +1,7 @@
 import { SorthError } from "../../errors.ts";
 import { int, string } from "../../graph/attribute.ts";
 import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import type { RuleTable } from "../rule.ts";
 import { indexing } from "./indexing.ts";
 import { padding } from "./padding.ts";
@@ -154,6 +155,7 @@ export const contributedOperators = {
             windows * size,
             ...rest,
           ]);
+          checkStored(windows * size);
           const read = allAxes(windows * size).map((i) => Math.floor(i / size) * step + (i % size));
           const indices = g.reshape(g.int64s(read), [windows * size, 1]);
           const added = g.scatterAdd(g.filled(0, [dimAt(shape, axis), ...rest], dy.type), indices, slices);

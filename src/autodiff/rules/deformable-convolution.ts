@@ -1,6 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { lazy } from "../lazy.ts";
 import type { RuleContext, Thunk } from "../rule.ts";
@@ -19,6 +20,8 @@ export function deformableConvolution(context: RuleContext, dy: Typed, g: Emit):
   const output = dy.shape.slice(2);
   const [positions, points] = [elementCount(kernel), elementCount(output)];
   const [group, offsetGroups] = [node.int("group", 1), node.int("offset_group", 1)];
+  // Once for each axis.
+  checkStored(2 * positions * points);
   const images = batch * offsetGroups;
   const perImage = channels / offsetGroups;
 

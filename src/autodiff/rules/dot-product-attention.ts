@@ -1,6 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { listed } from "../../graph/stored-lists.ts";
 import type { DataTypeName } from "../../onnx/data-types.ts";
 import { lazy } from "../lazy.ts";
 
@@ -159,7 +160,7 @@ export function attentionMask(
 
 /** Whether a key is no later than its query, [rows, keys]; `offset` keys precede the first query. */
 export function causalCondition(g: Emit, rows: number, keys: number, offset: number): Typed {
-  const last = Int32Array.from({ length: rows }, (_, row) => row + offset);
+  const last = listed(rows, (row) => row + offset);
   return g.lessOrEqual(g.iota(keys), g.constant("int32", [rows, 1], last));
 }
 

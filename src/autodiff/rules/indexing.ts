@@ -2,6 +2,7 @@ import { int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis, type Shape } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleTable, SampleInput } from "../rule.ts";
 
@@ -18,6 +19,7 @@ function withBatchPositions(g: Emit, indices: Typed, batchAxes: number): Typed {
   const lead = indices.shape.slice(0, -1);
   const positions = allAxes(batchAxes).map((axis) => {
     const dim = dimAt(lead, axis);
+    checkStored(dim);
     const line = g.int64s(Array.from({ length: dim }, (_, i) => i));
     const aligned = Array.from({ length: rank }, (_, other) => (other === axis ? dim : 1));
     return g.expand(g.reshape(line, aligned), [...lead, 1]);

@@ -1,4 +1,5 @@
 import { SorthError } from "../../errors.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 
 /** How Resize reads one axis: `from` elements become `to`. */
 export interface AxisResize {
@@ -136,6 +137,8 @@ function tapsAt(position: number, { from, scale }: AxisResize, method: Interpola
  */
 export function interpolationTaps(axis: AxisResize, method: Interpolation): Taps[] {
   const { from, to, scale } = axis;
+  // Each element lists its inputs with their weights: pairs of numbers, which take more memory than numbers.
+  checkStored(8 * to * (method.antialias ? Math.max(1, Math.ceil(from / to)) : 1));
   const unscaled = float(scale) === 1 || (method.antialias && from === to);
   return Array.from({ length: to }, (_, index) => {
     if (unscaled) return [[index, 1]];

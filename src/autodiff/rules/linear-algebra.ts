@@ -2,6 +2,7 @@ import { float, int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleTable } from "../rule.ts";
 
@@ -141,6 +142,7 @@ export const linearAlgebra = {
         const last = dy.shape.length;
         const gradient = g.reshape(dy, [...dy.shape, 1, 1]);
         if (n === 1) return gradient;
+        checkStored(n * n);
         const others = g.constant(
           "int32",
           [n, n - 1],

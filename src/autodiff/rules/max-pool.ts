@@ -1,6 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { spreadWindows, windowSlices } from "./convolution-gradients.ts";
 import { isPartition, kernelPositions, type WindowGeometry } from "./window-geometry.ts";
@@ -57,6 +58,7 @@ function matrix(
   columns: number,
   entry: (row: number, column: number) => number,
 ): Typed {
+  checkStored(rows * columns);
   const data = Float32Array.from({ length: rows * columns }, (_, i) =>
     entry(Math.floor(i / columns), i % columns),
   );

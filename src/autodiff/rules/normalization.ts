@@ -3,6 +3,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { allAxes, dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { Rule, RuleContext, RuleTable, Sample } from "../rule.ts";
 import {
@@ -300,6 +301,7 @@ export function channelSums(g: Emit, node: Node, x: Typed) {
 function channelBand(g: Emit, channels: number, size: number, x: Typed): Typed {
   const offset = (i: number) => (i % channels) - Math.floor(i / channels);
   const [before, after] = [Math.floor((size - 1) / 2), Math.ceil((size - 1) / 2)];
+  checkStored(channels * channels);
   const data = Float32Array.from({ length: channels * channels }, (_, i) =>
     offset(i) >= -before && offset(i) <= after ? 1 : 0,
   );

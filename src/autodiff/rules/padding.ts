@@ -3,6 +3,7 @@ import { ints, string } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, normalizeAxis, sameShape } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
 
 /** Padding of every axis: all beginnings, then all ends. A negative number crops. */
@@ -29,6 +30,7 @@ function sources(mode: string, length: number, begin: number, end: number): numb
     if (mode === "edge") return Math.min(Math.max(at, 0), kept - 1);
     return at < 0 ? -at : at < kept ? at : 2 * (kept - 1) - at;
   };
+  checkStored(length + begin + end);
   return Array.from({ length: length + begin + end }, (_, i) => first + inside(i - Math.max(0, begin)));
 }
 

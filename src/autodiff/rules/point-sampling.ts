@@ -1,6 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt } from "../../graph/shapes.ts";
+import { listed } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { lazy } from "../lazy.ts";
 
@@ -69,7 +70,7 @@ export class PointSampling {
         outer(g, g.mul(all, dimAt(spatial, axis)), elements, (a, b) => g.add(a, b)),
       );
     const batch = dimAt(image.shape, 0);
-    const first = Int32Array.from({ length: batch }, (_, n) => n * elementCount(spatial));
+    const first = listed(batch, (n) => n * elementCount(spatial));
     this.#elements = g.add(inImage, g.constant("int32", [batch, 1], first));
   }
 

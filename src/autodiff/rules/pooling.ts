@@ -2,6 +2,7 @@ import { type Attribute, int, ints, string } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Shape } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { comparable } from "../comparable.ts";
 import type { RuleContext, RuleTable, Sample } from "../rule.ts";
@@ -272,6 +273,7 @@ export const pooling = {
         const [batch, channels] = x.shape as [number, number];
         const points = elementCount(x.shape.slice(2));
         const numbers = comparable(g, x);
+        checkStored(points);
         const flat = g.reshape(numbers, [batch, channels, points]);
         const largest = numbers === x ? g.reshape(y, [batch, channels, 1]) : g.reduceMax(flat, [2], true);
         const index = g.constant(

@@ -2,6 +2,7 @@ import { SorthError } from "../../errors.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import type { RuleContext } from "../rule.ts";
 
@@ -65,6 +66,7 @@ function cellWeights(context: RuleContext, g: Emit, { corner, length, cells }: R
   const counts = sampleCounts(context, corner, cells);
   const most = Math.max(...counts);
   // The position of each sample, as a fraction of the region's size from its start, and the weight of each sample.
+  checkStored(Math.max(length, counts.length * cells * most));
   const fractions = counts.flatMap((count) =>
     Array.from(
       { length: cells * most },

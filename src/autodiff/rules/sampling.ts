@@ -4,6 +4,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Node } from "../../graph/node.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { tableOf } from "../../lookup.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { lazy } from "../lazy.ts";
@@ -54,6 +55,7 @@ function rowsOf(g: Emit, y: Typed): Typed {
 
 /** The base grid of AffineGrid, one row (x, y (, z), 1) per point: [points, axes + 1]. */
 function affineBase(spatial: Shape, cornersAligned: boolean): number[] {
+  checkStored(elementCount(spatial) * (spatial.length + 1));
   const along = spatial.map((length) =>
     Array.from({ length }, (_, i) => {
       if (!cornersAligned) return (2 * i + 1) / length - 1;

@@ -3,6 +3,7 @@ import { int } from "../../graph/attribute.ts";
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
 
 /** `x` with one axis padded with zeros or cropped at its end, to `length`. */
@@ -28,6 +29,7 @@ function dftGradient(context: RuleContext, dy: Typed, g: Emit): Typed {
   const [inverse, onesided] = [node.flag("inverse"), node.flag("onesided")];
   const length = dimAt(dy.shape, axis);
   if (inverse && onesided) {
+    checkStored(length);
     // A real signal from half a spectrum: each frequency with a mirror image counts twice.
     const counts = multiplicity(length).map((count) => count / length);
     const weights = g.reshape(
@@ -51,6 +53,7 @@ const lengthOf = (context: RuleContext, axis: number): number =>
 /** Positions of each frame's samples in the signal, [frames, length]. */
 function framePositions(context: RuleContext, g: Emit, frames: number, length: number): Typed {
   const step = context.constant(1)?.[0] ?? 1;
+  checkStored(frames * length);
   const positions = Array.from({ length: frames * length }, (_, i) =>
     BigInt(Math.floor(i / length) * step + (i % length)),
   );

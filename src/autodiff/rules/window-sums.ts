@@ -1,6 +1,7 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
+import { checkStored } from "../../graph/stored-lists.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { spreadWindows } from "./convolution-gradients.ts";
 import { isPartition, type WindowGeometry } from "./window-geometry.ts";
@@ -15,13 +16,13 @@ type Factors = readonly (readonly number[])[];
  * The adjoint of summing over each window: values [N, C, output…] → [N, C, input…].
  * Sums over windows are separable, so this is one product with a small matrix per axis.
  */
-export const spreadSums = (g: Emit, values: Typed, geometry: WindowGeometry): Typed =>
-  spreadWeighted(
-    g,
-    values,
-    geometry,
-    geometry.output.map((windows) => Array<number>(windows).fill(1)),
-  );
+export function spreadSums(g: Emit, values: Typed, geometry: WindowGeometry): Typed {
+  const ones = geometry.output.map((windows) => {
+    checkStored(windows);
+    return Array<number>(windows).fill(1);
+  });
+  return spreadWeighted(g, values, geometry, ones);
+}
 
 /** The adjoint of averaging over each window, by the number of elements that count in it. */
 export function spreadMeans(
@@ -42,7 +43,7 @@ export function spreadMeans(
 function spreadWeighted(g: Emit, values: Typed, geometry: WindowGeometry, factors: Factors): Typed {
   const { kernel, input } = geometry;
   const moved = kernel.map((_, axis) => axis).filter((axis) => !isIdentity(geometry, factors, axis));
-  if (moved.some((axis) => dimAt(input, axis) > matrixUpTo)) {
+  if (moved.some((axis) => Math.max(dimAt(input, axis), dimAt(geometry.output, axis)) > matrixUpTo)) {
     return spreadByConvolution(g, values, geometry, factors);
   }
   const wide = rowsOfWindows(g, values, geometry, factors);
@@ -90,11 +91,18 @@ function rowsOfWindows(
 function spreadByConvolution(g: Emit, values: Typed, geometry: WindowGeometry, factors: Factors): Typed {
   const { kernel, input, output } = geometry;
   const [batch, channels] = values.shape as [number, number];
-  const product = factors.reduce<number[]>((all, list) => all.flatMap((a) => list.map((b) => a * b)), [1]);
-  const [first = 1] = product;
-  const uniform = product.every((factor) => factor === first);
-  const weights = uniform ? first : asConstant(g, [product], values, output);
-  const weighted = uniform && first === 1 ? values : g.mul(values, weights);
+  // Axis by axis: one product of all factors would store a number for each window.
+  let scale = 1;
+  const varied = factors.reduce((product, list, axis) => {
+    const [first = 1] = list;
+    if (list.some((factor) => factor !== first)) {
+      const shape = [list.length, ...output.slice(axis + 1).map(() => 1)];
+      return g.mul(product, asConstant(g, [list], values, shape));
+    }
+    scale *= first;
+    return product;
+  }, values);
+  const weighted = scale === 1 ? varied : g.mul(varied, scale);
   const planes = g.reshape(weighted, [batch * channels, 1, ...output]);
   const ones = g.filled(1, [1, 1, ...kernel], values.type);
   return g.reshape(spreadWindows(g, planes, ones, geometry, 1), [batch, channels, ...input]);
@@ -112,6 +120,7 @@ function matrixOf(geometry: WindowGeometry, axis: number, factors: Factors): num
 /** The positions that each window along an axis reads; those below 0 and beyond the input are padding. */
 function readsOf(geometry: WindowGeometry, axis: number): number[][] {
   const at = (list: readonly number[]) => dimAt(list, axis);
+  checkStored(at(geometry.output) * at(geometry.kernel));
   return Array.from({ length: at(geometry.output) }, (_, window) =>
     Array.from(
       { length: at(geometry.kernel) },

@@ -3,6 +3,7 @@ import type { Emit } from "../../../graph/emit.ts";
 import { type Typed, typed } from "../../../graph/emit-base.ts";
 import type { Node } from "../../../graph/node.ts";
 import { dimAt } from "../../../graph/shapes.ts";
+import { checkStored } from "../../../graph/stored-lists.ts";
 import { lazy } from "../../lazy.ts";
 import type { RuleContext } from "../../rule.ts";
 import { type Activation, activationsOf, clipped } from "./activations.ts";
@@ -49,6 +50,8 @@ export class Sequence {
     this.steps = dimAt(x.shape, 0);
     this.batch = dimAt(x.shape, 1);
     this.hidden = dimAt(context.input(2).shape, 2);
+    // Each step gets about ten nodes.
+    checkStored(128 * this.steps);
     if (this.steps === 0) {
       throw new SorthError(
         `cannot differentiate ${node.op} (node "${node.label}"): its sequence has no steps`,

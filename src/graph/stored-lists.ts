@@ -1,0 +1,19 @@
+import { SorthError } from "../errors.ts";
+
+/** Of doubles 16 MiB, and a few times as much while the list is made. */
+const mostStored = 2 ** 21;
+
+/**
+ * A few bytes of a file can state any size, and lists of positions and weights by size are made while a graph is built.
+ * @param count - numbers of such a list
+ * @throws SorthError where it would fill the memory
+ */
+export function checkStored(count: number): void {
+  if (count > mostStored) throw new SorthError(`no list of ${count} numbers is stored: use smaller sizes`);
+}
+
+/** `at` of 0, 1, … n − 1. */
+export function listed(n: number, at: (i: number) => number = (i) => i): Int32Array {
+  checkStored(n);
+  return Int32Array.from({ length: n }, (_, i) => at(i));
+}
