@@ -5,7 +5,13 @@ import { FileError, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
 import type { Model } from "../onnx/model.ts";
 import { readOrdinary, textIn } from "../onnx/read-file.ts";
-import { makeFolder, reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
+import {
+  checkWritable,
+  makeFolder,
+  reasonOf,
+  type WriteOptions,
+  writeFileSafely,
+} from "../onnx/write-file.ts";
 import type { Adapter } from "./adapter.ts";
 import { encodeOnnxAdapter } from "./adapter-inputs.ts";
 import { decodeOnnxAdapter, isOnnxAdapter } from "./onnx-adapter-file.ts";
@@ -63,7 +69,7 @@ export async function writeAdapter(
   await checkAdapterOutput(path, options);
   const { tensors, config } = encodeAdapter(adapter);
   const folder = dirname(file);
-  await makeFolder(folder);
+  makeFolder(folder);
   const usual = join(folder, configName);
   const other = await textIn(usual).catch(() => undefined);
   const isTaken = other !== undefined && other !== config && options.force !== true;
@@ -83,7 +89,7 @@ export async function writeOnnxAdapter(
   if (!isOnnxAdapter(path)) throw new UsageError(`"${path}" does not end in .onnx_adapter`);
   await checkAdapterOutput(path, options);
   const { adapter, model: graph } = await encodeOnnxAdapter(model, probe);
-  await makeFolder(dirname(path));
+  makeFolder(dirname(path));
   await writeFileSafely(path, adapter, options);
   await writeModel(graph, graphBeside(path), options);
   return [path, graphBeside(path)];
@@ -98,6 +104,7 @@ const graphBeside = (path: string): string => path.replace(/\.onnx_adapter$/i, "
  */
 export async function checkAdapterOutput(path: string, { force = false }: WriteOptions): Promise<void> {
   const file = adapterFile(path);
+  await checkWritable(file);
   if (force) return;
   const folder = dirname(file);
   const own = join(folder, `${basename(file, ".safetensors")}.${configName}`);

@@ -2,7 +2,7 @@ import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Command } from "commander";
 import { FileError, UsageError } from "../errors.ts";
-import { checkReplaceable } from "../onnx/write-file.ts";
+import { checkReplaceable, checkWritable } from "../onnx/write-file.ts";
 import { eventFilesIn } from "../report/tensorboard/log-node.ts";
 
 /** The flag for the file that a command writes. */
@@ -44,7 +44,7 @@ export async function chosenOutput(
  * Refuses an output file that cannot be written, before the long work begins.
  * @param flag - the flag that names the file
  * @throws UsageError when the file exists and `force` is not set, or is a folder, a device or a pipe; SorthError when its
- * folder is missing
+ * folder is missing, or nothing can be written there
  */
 export async function checkOutput(path: string, { force }: { force: boolean }, flag = "-o"): Promise<void> {
   const existing = await stat(path).catch(() => undefined);
@@ -60,6 +60,7 @@ export async function checkOutput(path: string, { force }: { force: boolean }, f
       `cannot write "${path}": the folder "${dirname(path)}" does not exist; create it first`,
     );
   }
+  await checkWritable(path);
 }
 
 /** The default checkpoint folder of a run, in the folder of its output: `trained.onnx` → `trained.run`. */
@@ -79,6 +80,7 @@ export async function checkNoEvents(folder: string, { force }: { force: boolean 
       `"${folder}" already holds a run for TensorBoard; give --tensorboard another folder, or --force to replace it`,
     );
   }
+  await checkWritable(join(folder, "events"));
 }
 
 /** Removes the files of an earlier run for TensorBoard. */
@@ -99,4 +101,5 @@ export async function checkNoRun(folder: string, { force }: { force: boolean }):
       `"${folder}" already holds a run; continue it with --resume, give --checkpoint another folder, or --force to replace it`,
     );
   }
+  await checkWritable(join(folder, "run.jsonl"));
 }

@@ -1,10 +1,10 @@
-import { appendFileSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { appendFileSync, existsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { FileError } from "../errors.ts";
 import type { EpochEvent, EvaluationResult } from "../index.ts";
 import { parsedJson } from "../json.ts";
 import { textAt } from "../onnx/read-file.ts";
-import { reasonOf } from "../onnx/write-file.ts";
+import { makeFolder, reasonOf } from "../onnx/write-file.ts";
 import { visible } from "../visible.ts";
 
 /** Writes `run.jsonl`, one event per line, as events arrive. Creates the folder and the file with the first event. */
@@ -49,7 +49,7 @@ export class RunLog {
     try {
       if (this.#started) appendFileSync(this.#path, text);
       else {
-        mkdirSync(this.#folder, { recursive: true });
+        makeFolder(this.#folder);
         writeFileSync(this.#path, text);
         this.#started = true;
       }

@@ -100,7 +100,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
 
 /** Makes the folder of a run, which no other process may use meanwhile. @returns what gives it free again */
 async function lockedFolder(folder: string): Promise<() => Promise<void>> {
-  await makeFolder(folder);
+  makeFolder(folder);
   return lockRun(folder);
 }
 

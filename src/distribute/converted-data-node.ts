@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { type FileHandle, mkdir, open, readdir } from "node:fs/promises";
+import { type FileHandle, open, readdir } from "node:fs/promises";
 import { extname, join, resolve } from "node:path";
 import { identityOf } from "../data/checksum.ts";
 import type { DataConversion } from "../data/conversion.ts";
@@ -9,6 +9,7 @@ import type { AugmentedDataset } from "../data/images/augment.ts";
 import { matchInputs } from "../data/match.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { makeFolder } from "../onnx/write-file.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { ContractDataset, ConvertedData } from "./contract.ts";
 
@@ -43,7 +44,7 @@ export async function writeConverted(
   { train, validation, test }: Pick<SplitData, "train" | "validation" | "test">,
   ports: Pick<StepPorts, "inputs" | "labels" | "targets">,
 ): Promise<ConvertedData> {
-  await mkdir(join(folder, dataFolder), { recursive: true });
+  makeFolder(join(folder, dataFolder));
   const written = (part: string, dataset: Dataset) => writeDataset(folder, part, dataset, ports);
   return {
     source: wholePath(source),

@@ -1,11 +1,11 @@
-import { cp, link, mkdir, readdir, rm, stat } from "node:fs/promises";
+import { cp, link, readdir, rm, stat } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { mnistFolder, sampleFolder } from "../data/mnist-node.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
-import { writeFileSafely } from "../onnx/write-file.ts";
+import { checkWritable, makeFolder, writeFileSafely } from "../onnx/write-file.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Contract } from "./contract.ts";
@@ -42,7 +42,7 @@ export async function writeDistribution(
     { ...options, ...(mnist !== undefined && { mnist }) },
     runtime,
   );
-  await mkdir(folder, { recursive: true });
+  makeFolder(folder);
   const converted = data && (await writeConverted(folder, data.source, data, trainer.step.ports));
   for (const [name, model] of files) await writeModel(model, join(folder, name), { force: true });
   const base = await saveState(trainer, folder);
@@ -68,7 +68,7 @@ async function saveState(trainer: Trainer, folder: string): Promise<string[]> {
     if (!(await stat(join(folder, location)).catch(() => undefined))) continue;
     base.push(location);
     // A second name of the file spares its copy. Where the file system has no such names, it is copied and removed again.
-    await mkdir(dirname(join(state, location)), { recursive: true });
+    makeFolder(dirname(join(state, location)));
     await link(join(folder, location), join(state, location)).catch(() => {});
   }
   await trainer.save(state);
@@ -78,6 +78,7 @@ async function saveState(trainer: Trainer, folder: string): Promise<string[]> {
 
 /** @throws UsageError for a folder that holds other files */
 export async function checkFolder(folder: string, force: boolean): Promise<void> {
+  await checkWritable(join(folder, "contract.json"));
   let names: string[];
   try {
     names = await readdir(folder);

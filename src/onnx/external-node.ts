@@ -97,7 +97,7 @@ export async function carryExternalData(
     const source = join(from, location);
     checkInside(from, await realpath(source).catch(() => missing(source)), location);
     const target = join(to, location);
-    await makeFolder(dirname(target));
+    makeFolder(dirname(target));
     checkInside(to, await realpath(dirname(target)), location);
     if (!(await stat(target).catch(() => undefined))) await copySafely(source, target);
     else if (!(await sameContent(source, target))) {

@@ -1,4 +1,4 @@
-import { fdatasync, fsync, type Stats, unlinkSync } from "node:fs";
+import { existsSync, fdatasync, fsync, mkdirSync, type Stats, statSync, unlinkSync } from "node:fs";
 import {
   chmod,
   constants,
@@ -6,14 +6,13 @@ import {
   type FileHandle,
   link,
   lstat,
-  mkdir,
   open,
   realpath,
   rename,
   rm,
   stat,
 } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { promisify } from "node:util";
 import { onExit } from "signal-exit";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
@@ -95,11 +94,44 @@ export function checkReplaceable(path: string, existing: Stats): void {
   throw new UsageError(`cannot write "${path}": it is a ${kind}; give a file name`);
 }
 
-/** Makes a folder, and those in which it lies, unless it is there. @throws FileError when it cannot be made */
-export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch((error: unknown) => {
-    throw new FileError(`cannot make the folder "${path}": ${reasonOf(error)}`);
-  });
+/**
+ * Makes a folder, and those in which it lies, unless it is there. Node's own recursion has no end in folders that never hold another
+ * one, as /proc.
+ * @throws FileError when it cannot be made
+ */
+export function makeFolder(path: string): void {
+  const isFolder = (one: string) => statSync(one, { throwIfNoEntry: false })?.isDirectory() === true;
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if (isFolder(path)) return;
+    const above = dirname(resolve(path));
+    if (codeOf(error) !== "ENOENT" || isFolder(above))
+      throw new FileError(`cannot make the folder "${path}": ${reasonOf(error)}`);
+    makeFolder(above);
+    makeFolder(path);
+  }
+}
+
+/**
+ * Makes a temporary file as {@link writeFileSafely} does, and removes it, so that a long work begins only where its result can be
+ * written. Of folders that are to be made, it looks at the one in which they will lie.
+ * @throws FileError where it cannot
+ */
+export async function checkWritable(given: string): Promise<void> {
+  const path = await targetOf(resolve(given));
+  let place = path;
+  while (dirname(place) !== place && !existsSync(dirname(place))) place = dirname(place);
+  const temporary = temporaryName(place);
+  const forget = onExit(() => removeQuietly(temporary));
+  try {
+    await (await open(temporary, "wx")).close();
+  } catch (error) {
+    throw new FileError(`cannot write "${given}": ${reasonOf(error)}`);
+  } finally {
+    await rm(temporary, { force: true }).catch(() => {});
+    forget();
+  }
 }
 
 /**
@@ -204,6 +236,8 @@ export function reasonOf(error: unknown): string {
   switch (codeOf(error)) {
     case "ENOENT":
       return "no such file or folder";
+    case "EEXIST":
+      return "a file or link of this name is there";
     case "EISDIR":
     case "ERR_FS_EISDIR":
       return "it is a folder";

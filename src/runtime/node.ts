@@ -13,7 +13,7 @@ import { webgpuBackend } from "./webgpu-node.ts";
 /** Checkpoints as files in a folder, which is created on the first write. */
 const files: CheckpointFiles = {
   async write(folder, name, chunks) {
-    await makeFolder(folder);
+    makeFolder(folder);
     await writeFileSafely(join(folder, name), chunks, { force: true });
   },
   async read(folder, name) {
@@ -28,7 +28,7 @@ const files: CheckpointFiles = {
   },
   remove: (folder, name) => rm(join(folder, name), { force: true }),
   async writeModel(folder, model) {
-    await makeFolder(folder);
+    makeFolder(folder);
     await writeModel(model, join(folder, "model.onnx"), { force: true });
   },
   readModel: (folder) => readModel(join(folder, "model.onnx")),

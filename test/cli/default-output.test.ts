@@ -1,4 +1,4 @@
-import { copyFileSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { npz } from "./npz.ts";
@@ -70,6 +70,28 @@ describe("without -o", () => {
   it("strip gives back the file that inject was given", async () => {
     await cli("strip", at("model.sorth.onnx"));
     expect(readFileSync(at("model.stripped.onnx")).equals(readFileSync(at("model.onnx")))).toBe(true);
+  });
+});
+
+/** A folder that no file system lets anybody write into, root included. Node's own way of making folders in it has no end. */
+const never = "/proc/sorth";
+
+describe.skipIf(!existsSync("/proc/self"))("where nothing can be written", () => {
+  it("every command says so before it works", async () => {
+    const data = ["--data", at("data.npz")];
+    const calls = [
+      ...Object.values(writers).map(({ argv }) => [...argv(), "-o", never]),
+      ...["--checkpoint", "--tensorboard"].map((flag) => [...(writers.train?.argv() ?? []), flag, never]),
+      ...["angles", "evaluate", "find-lr"].map((name) => [name, at("model.onnx"), ...data, "--html", never]),
+      ["predict", at("model.onnx"), ...data, "-o", `${never}.csv`],
+      ["distribute", at("model.onnx"), ...data, "-o", never],
+    ];
+    for (const call of calls) {
+      const { code, stdout, stderr } = await cli(...call);
+      expect({ code, stdout }, stderr).toEqual({ code: 1, stdout: "" });
+      expect(stderr).toMatch(/^error: cannot write "\/proc\/sorth[^"]*": no such file or folder\n$/);
+    }
+    expect(readdirSync(folder.path).sort()).toEqual(["data.npz", "model.onnx", "model.sorth.onnx"]);
   });
 });
 

@@ -104,7 +104,9 @@ it("refuses a folder that is a file, and files of events that are none", () => {
   } as TrainingEvent;
   const file = join(folder.path, "file");
   writeFileSync(file, "");
-  expect(() => tensorboard(file).add(step)).toThrow(`cannot write events for TensorBoard in "${file}"`);
+  expect(() => tensorboard(file).add(step)).toThrow(
+    `cannot make the folder "${file}": a file or link of this name is there`,
+  );
   const logs = join(folder.path, "logs");
   mkdirSync(logs);
   const pipe = join(logs, "events.out.tfevents.1.pipe");

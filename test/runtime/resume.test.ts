@@ -23,7 +23,7 @@ import { equalBytes } from "../../src/onnx/wire.ts";
 import { chain, decayWeights } from "../../src/optimizers/public.ts";
 import { clippings } from "../../src/optimizers/table.ts";
 import { decodeTensors, encodeTensors } from "../../src/programs/checkpoint.ts";
-import { clouds, losses, network, plain, train } from "./small-run.ts";
+import { clouds, losses, network, plain, stoppedAt, train } from "./small-run.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -31,20 +31,8 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-/** Trains to a step, as Ctrl-C would stop it, and leaves a checkpoint. */
-async function stopped(model: Model, own: TrainerOptions, fit: FitOptions, step: number, name: string) {
-  const trainer = await Trainer.create(model, own);
-  const where = join(folder, name);
-  const controller = new AbortController();
-  const before: number[] = [];
-  const options = { ...fit, signal: controller.signal, checkpoint: where };
-  for await (const event of trainer.fit(train, options)) {
-    if (event.event === "step") before.push(event.loss);
-    if (event.event === "step" && event.step === step) controller.abort();
-  }
-  await trainer.release();
-  return { where, before };
-}
+const stopped = (model: Model, own: TrainerOptions, fit: FitOptions, step: number, name: string) =>
+  stoppedAt(step, model, own, fit, join(folder, name));
 
 /** Every option away from its default, patterns with flags among them. */
 const everything: TrainerOptions = {

@@ -6,7 +6,7 @@ import {
   type Dataset,
   type FitOptions,
   Model,
-  type Trainer,
+  Trainer,
   type TrainerOptions,
 } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
@@ -62,3 +62,23 @@ export async function losses(trainer: Trainer, data: Dataset, options?: FitOptio
 export const train = clouds("train", 60);
 
 export const plain: TrainerOptions = { objective: crossEntropy(), batch: 8, threads: 1 };
+
+/** Trains to a step, as Ctrl-C would stop it, and leaves a checkpoint. */
+export async function stoppedAt(
+  step: number,
+  model: Model,
+  own: TrainerOptions,
+  fit: FitOptions,
+  where: string,
+) {
+  const trainer = await Trainer.create(model, own);
+  const controller = new AbortController();
+  const before: number[] = [];
+  const options = { ...fit, signal: controller.signal, checkpoint: where };
+  for await (const event of trainer.fit(train, options)) {
+    if (event.event === "step") before.push(event.loss);
+    if (event.event === "step" && event.step === step) controller.abort();
+  }
+  await trainer.release();
+  return { where, before };
+}

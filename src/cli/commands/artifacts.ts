@@ -8,7 +8,7 @@ import { UsageError } from "../../errors.ts";
 import { buildArtifacts, readModel, writeCheckpoint, writeModel } from "../../index.ts";
 import { notNegative } from "../../numbers.ts";
 import { removeLeftovers, temporaryName } from "../../onnx/leftovers.ts";
-import { makeFolder } from "../../onnx/write-file.ts";
+import { checkWritable, makeFolder } from "../../onnx/write-file.ts";
 import { modelFacts } from "../../programs/model-facts.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { addLossFlags, type LossFlags, lossOptionsOf } from "../loss-flags.ts";
@@ -73,6 +73,7 @@ export function define(command: Command, streams: CommandStreams): void {
     if (existing?.isFile())
       throw new UsageError(`cannot write into "${folder}": it is a file; give -o a folder`);
     for (const name of existing ? fileNames : []) await checkOutput(join(folder, name), terminal.write);
+    await checkWritable(join(folder, "artifacts"));
     const model = await readModel(path);
     const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
     const objective = flags.objective ?? (flags.loss === undefined ? ["cross-entropy"] : undefined);
@@ -87,12 +88,12 @@ export function define(command: Command, streams: CommandStreams): void {
       ...(flags.weightDecay !== undefined && { adamw: { weightDecay: flags.weightDecay } }),
       onMessage: (message) => terminal.note(message),
     });
-    await makeFolder(folder);
+    makeFolder(folder);
     // Write all files before renaming the first, so that the folder never mixes files of two calls.
     const place = join(folder, "artifacts");
     await removeLeftovers(place);
     const staging = temporaryName(place);
-    await makeFolder(staging);
+    makeFolder(staging);
     const forget = onExit(() => rmSync(staging, { recursive: true, force: true }));
     try {
       await writeModel(artifacts.training, join(staging, "training_model.onnx"));

@@ -1,9 +1,10 @@
-import { appendFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { appendFileSync, existsSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { FileError, messageOf } from "../../errors.ts";
 import type { ObservationEvent } from "../../measure/observe.ts";
 import { bytesAt } from "../../onnx/read-file.ts";
+import { makeFolder } from "../../onnx/write-file.ts";
 import type { EvaluationResult, TrainingEvent } from "../../runtime/events.ts";
 import {
   firstRecord,
@@ -85,7 +86,7 @@ export class TensorBoardLog {
   /** Chooses the file. Files that are there belong to the same run if it goes on after its first step. */
   #begin(step: number): void {
     const folder = this.#folder;
-    this.#attempt("write", folder, () => mkdirSync(folder, { recursive: true }));
+    makeFolder(folder);
     const files = this.#attempt("read", folder, () => eventFilesIn(folder));
     const goesOn = step > 1 && files.length > 0;
     if (goesOn) {
