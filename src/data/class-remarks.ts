@@ -1,5 +1,5 @@
-import { elementCount } from "../onnx/tensor.ts";
-import { type Dataset, eachRows } from "./dataset.ts";
+import { countClasses } from "./class-weights.ts";
+import type { Dataset } from "./dataset.ts";
 
 /** Most classes that are counted. */
 const mostClasses = 100_000;
@@ -42,15 +42,9 @@ export function classRemarks(train: Dataset, held: Dataset | undefined, classes:
 }
 
 /** The classes that occur, in order; undefined for labels that are no classes, or come while a run trains. */
-function classesIn({ y, labels, size }: Dataset, classes: number): ReadonlySet<number> | undefined {
-  if (!labels || y.type !== "integer" || classes > mostClasses) return undefined;
-  const found = new Set<number>();
-  let read = 0;
-  eachRows(labels, size, (values) => {
-    read += values.length;
-    for (const label of values) if (label >= 0 && label < classes) found.add(label);
-  });
-  return read === size * elementCount(y.shape) ? new Set([...found].sort((a, b) => a - b)) : undefined;
+function classesIn(dataset: Dataset, classes: number): ReadonlySet<number> | undefined {
+  const counts = classes > mostClasses ? undefined : countClasses(dataset, classes);
+  return counts && new Set(counts.flatMap((count, label) => (count > 0 ? [label] : [])));
 }
 
 function listOf(classes: readonly number[]): string {

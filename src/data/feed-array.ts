@@ -121,14 +121,7 @@ export class FeedArray {
     const inner = elementCount(shape.slice(axis + 1));
     const places = elementCount(shape) / classes;
     for (let place = 0; place < count * places; place++) {
-      const first = Math.floor(place / inner) * inner * classes + (place % inner);
-      let found = -1;
-      for (let c = 0; c < classes; c++) {
-        const share = this.rows[first + c * inner];
-        if (share === 0) continue;
-        if (share !== 1 || found >= 0) throw new DataError(notOneHot);
-        found = c;
-      }
+      const found = oneHotClass(this.rows, place, classes, inner);
       if (found < 0) throw new DataError(notOneHot);
       this.data[place] = (isWide(this.data) ? BigInt(found) : found) as never;
     }
@@ -166,8 +159,9 @@ function scaleChannels(rows: Float32Array, size: number, { mean, std, inner }: C
   }
 }
 
-const notOneHot =
-  'labels with an axis of classes hold one 1 among zeros for each (several 1 a sample, or none, are for the loss bce), or shares of 1 with crossEntropy({ labels: "probabilities" }), --labels probabilities';
+/** What one-hot labels are, and which options read others. */
+export const notOneHot =
+  'one-hot labels hold one 1 among zeros; several 1 or none are for the loss bce, other numbers for mse, shares of 1 for --labels probabilities (crossEntropy({ labels: "probabilities" }))';
 
 /** Position within a batch of each element of the first sample. */
 function placesOf(
@@ -187,6 +181,19 @@ function placesOf(
     }
     return Math.floor(place / inner) * batch * inner + (place % inner);
   });
+}
+
+/** The class of a place of one-hot labels [places, classes, inner]; −1 if the place holds more or less than a single 1. */
+export function oneHotClass(rows: FeedArray["rows"], place: number, classes: number, inner: number): number {
+  const first = Math.floor(place / inner) * inner * classes + (place % inner);
+  let found = -1;
+  for (let c = 0; c < classes; c++) {
+    const share = rows[first + c * inner];
+    if (share === 0) continue;
+    if (share !== 1 || found >= 0) return -1;
+    found = c;
+  }
+  return found;
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Objective } from "../losses/objective.ts";
 import { type AnyObjective, isCombined, isObjective } from "../losses/terms.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { type Column, type Dataset, eachRows, type TargetType } from "./dataset.ts";
+import { notOneHot } from "./feed-array.ts";
 import { datasetFor } from "./term-labels.ts";
 import { tokensOf } from "./token-columns.ts";
 
@@ -180,8 +181,6 @@ function checkOneHot(where: string, labels: Column, size: number): void {
   eachRows(labels, size, (values) => {
     const share = values.find((value) => value !== 0 && value !== 1);
     if (share === undefined) return;
-    throw new DataError(
-      `${where} holds class probabilities (${share}); use --labels probabilities (crossEntropy({ labels: "probabilities" })) to read them`,
-    );
+    throw new DataError(`${where} holds ${share}: ${notOneHot}`);
   });
 }

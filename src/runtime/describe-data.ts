@@ -1,5 +1,5 @@
+import { countClasses } from "../data/class-weights.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { eachRows } from "../data/dataset.ts";
 import { fedColumns } from "../data/feeds.ts";
 import { fitShape } from "../data/fit.ts";
 import type { Normalization } from "../data/normalize.ts";
@@ -69,28 +69,12 @@ function labelText(dataset: Dataset, names: readonly string[] | undefined): stri
 }
 
 /** Samples of each class; undefined for labels that are no classes, "integers" for whole numbers that are too many. */
-function classCounts({ y, labels, size }: Dataset): number[] | "integers" | undefined {
+function classCounts(dataset: Dataset): number[] | "integers" | undefined {
+  const { y, labels } = dataset;
   if (!labels) return undefined;
   const width = elementCount(y.shape);
-  const { least, most, whole } = labels.range();
   if (width === 1 && y.classes !== undefined) {
-    if (least < 0 || y.classes > 100_000) return "integers";
-    const counts = new Array<number>(y.classes).fill(0);
-    eachRows(labels, size, (values) => {
-      for (const label of values) counts[label] = (counts[label] ?? 0) + 1;
-    });
-    return counts;
+    return labels.range().least < 0 || y.classes > 100_000 ? "integers" : countClasses(dataset, y.classes);
   }
-  if (y.shape.length !== 1 || width < 2 || !whole || least < 0 || most > 1) return undefined;
-  const counts = new Array<number>(width).fill(0);
-  let isOneHot = true;
-  eachRows(labels, size, (values) => {
-    for (let at = 0; at < values.length; at += width) {
-      const row = values.subarray(at, at + width);
-      if (row.reduce((sum, share) => sum + share, 0) !== 1) isOneHot = false;
-      const label = row.indexOf(1);
-      counts[label] = (counts[label] ?? 0) + 1;
-    }
-  });
-  return isOneHot ? counts : undefined;
+  return y.shape.length === 1 ? countClasses(dataset, width, true) : undefined;
 }

@@ -205,5 +205,17 @@ describe("checkLabels", () => {
     expect(() => checkLabels(arrayDataset(x, x.slice(0, 4), [3]), reader(3))).toThrow(
       "cross-entropy needs class labels",
     );
+    // As many numbers as the model has classes: probabilities have an option, other numbers another loss.
+    const numbers = (first: number) =>
+      checkLabels(
+        arrayDataset(
+          x,
+          Float32Array.from({ length: 12 }, (_, i) => (i ? 0 : first)),
+          [3],
+        ),
+        reader(3),
+      );
+    expect(() => numbers(0.5)).toThrow("--labels probabilities");
+    expect(() => numbers(-0.5)).toThrow("other numbers for mse");
   });
 });
