@@ -11,7 +11,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Value } from "../graph/node.ts";
 import { valueInfo } from "../graph/proto.ts";
-import { classifierOutput, findHead, type HeadParameter } from "../head/find-head.ts";
+import { classifierOutput, findHeads, type HeadParameter } from "../head/find-head.ts";
 import { checkNumber, count, decayRate, positive, seedNumber } from "../numbers.ts";
 import { encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
@@ -237,17 +237,18 @@ function recordsOfInitializer(model: Model, tensor: Tensor): Chunk[] {
 }
 
 /**
- * The weight and bias of the layer that the output reads.
+ * The weight and bias of the layer, or layers, that the output reads.
  * @throws SorthError if there is none, UsageError if it has an adapter
  */
 function headOf(graph: Graph, layers: readonly FoundLayer[]): MarkedParameter[] {
-  const { weight, bias, node } = findHead(classifierOutput(graph, undefined));
-  if (layers.some(({ product }) => node.outputs.some((output) => output?.name === product))) {
-    throw new UsageError(
-      `the layer "${node.label}" gives the output and is trained in full: leave it out of include, or put an adapter beside it and keep its classes`,
-    );
-  }
-  return [weight, ...(bias ? [bias] : [])].map((one) => headParameter(one));
+  return findHeads(classifierOutput(graph, undefined)).flatMap(({ weight, bias, node }) => {
+    if (layers.some(({ product }) => node.outputs.some((output) => output?.name === product))) {
+      throw new UsageError(
+        `the layer "${node.label}" gives the output and is trained in full: leave it out of include, or put an adapter beside it and keep its classes`,
+      );
+    }
+    return [weight, ...(bias ? [bias] : [])].map((one) => headParameter(one));
+  });
 }
 
 function headParameter({ value, tensor, axis }: HeadParameter): MarkedParameter {

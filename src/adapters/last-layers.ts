@@ -6,6 +6,7 @@ import { isFloat } from "../onnx/data-types.ts";
 const passing = new Set([
   ...["Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid", "Relu", "Clip", "Identity", "Cast", "Dropout"],
   ...["Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Add", "Mul", "Div"],
+  ...["Gather", "GatherND"],
   ...["GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean"],
 ]);
 

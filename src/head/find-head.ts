@@ -34,32 +34,38 @@ export interface Head {
 /** Operators that may stand between the layer and the output: none has a parameter of its own for each class. */
 const passing = new Set([
   ...["Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid", "Relu", "Clip", "Identity", "Cast", "Dropout"],
-  ...["Tanh", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"],
+  ...["Tanh", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose", "Gather", "GatherND"],
   ...["GlobalAveragePool", "GlobalMaxPool", "AveragePool", "ReduceMean", "Resize", "Upsample"],
 ]);
 
 /**
  * Finds the layer that an output reads: a Gemm, MatMul or Conv with a stored weight, through the bias that is added to it, a
- * Softmax or Sigmoid, pooling, resizing, one factor and changes of shape.
+ * Softmax or Sigmoid, pooling, resizing, one factor, picked positions and changes of shape. Where the sum of two layers is read (a classifier and
+ * one that is distilled, as in LeViT), both.
  *
  * @param output - from {@link classifierOutput}
  * @throws SorthError if no layer lies in front of it, or its weight cannot be replaced
  */
-export function findHead(output: Value): Head {
-  const behind: Node[] = [];
-  let value = output;
-  for (;;) {
-    const node = value.producer;
-    if (!node) throw noLayer(output, `the model's input "${value.name}"`);
-    const head = layerAt(node, behind);
-    if (head) return head;
-    const next = passing.has(node.opType) ? node.inputs[0] : scaledBy(node);
-    if (node.domain !== "" || !next) {
-      throw noLayer(output, `${node.op} "${node.label}"`);
+export const findHeads = (output: Value): Head[] => headsOf(output, [], output);
+
+function headsOf(value: Value, behind: readonly Node[], output: Value): Head[] {
+  const node = value.producer;
+  if (!node) throw noLayer(output, `the model's input "${value.name}"`);
+  const head = layerAt(node, behind);
+  if (head) return [head];
+  const further = [...behind, node];
+  const terms = node.op === "Add" ? node.inputs : [];
+  if (terms.length === 2 && terms.every((term) => term?.producer)) {
+    try {
+      const heads = terms.flatMap((term) => (term ? headsOf(term, further, output) : []));
+      if (new Set(heads.map(({ units }) => units)).size === 1) return heads;
+    } catch {
+      // Said below of the sum.
     }
-    behind.push(node);
-    value = next;
   }
+  const next = passing.has(node.opType) ? node.inputs[0] : scaledBy(node);
+  if (node.domain !== "" || !next) throw noLayer(output, `${node.op} "${node.label}"`);
+  return headsOf(next, further, output);
 }
 
 /** What a node multiplies or divides by one stored number, such as a temperature. */

@@ -23,7 +23,7 @@ import type { Chunk } from "../onnx/stored.ts";
 import { byteLengthOf, elementCount, externalReference, largeBytes, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { Random } from "../random.ts";
-import { classifierOutput, findHead, type Head, type HeadParameter, storedAt } from "./find-head.ts";
+import { classifierOutput, findHeads, type Head, type HeadParameter, storedAt } from "./find-head.ts";
 
 /** Options of `replaceHead`. */
 export interface HeadOptions extends DimensionOptions {
@@ -44,8 +44,8 @@ interface Replacement {
   readonly reader: HeadParameter["reader"];
 }
 
-/** The last layer of a graph. @throws SorthError where there is none, and where adapters beside the layers would leave the new one untrained */
-function headOf(graph: Graph, output: string): Head {
+/** The last layers of a graph. @throws SorthError where there is none, and where adapters beside the layers would leave the new one untrained */
+function headsOf(graph: Graph, output: string): Head[] {
   const trained = adapterParameters(graph);
   const withAdapters =
     trained &&
@@ -53,8 +53,8 @@ function headOf(graph: Graph, output: string): Head {
       "the model has adapters beside its layers, and a new last layer would not be trained with them: merge them first (sorth-onnx merge), or give the original its new classes and train that with adapters (train --classes … --lora)",
     );
   try {
-    const head = findHead(graph.valueNamed(output));
-    if (!withAdapters || trained.has(head.weight.value.name)) return head;
+    const heads = findHeads(graph.valueNamed(output));
+    if (!withAdapters || heads.every(({ weight }) => trained.has(weight.value.name))) return heads;
   } catch (error) {
     throw withAdapters ?? error;
   }
@@ -78,19 +78,27 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
   }
   const lengths = await withLengths(before, probe, options);
   const after = graphOf(model);
-  const head = headOf(after, classifierOutput(before, prediction).name);
-  const replaced = [...newParameters(head, units, seed), ...newShapes(head, units)];
+  const output = classifierOutput(before, prediction);
+  const heads = headsOf(after, output.name);
+  const [head] = heads as [Head];
+  const counts = (why: string) =>
+    new SorthError(
+      `the model cannot have ${units} classes: something behind its last layer, ${head.node.op} "${head.node.label}", counts on ${head.units} (${why})`,
+    );
+  const random = new Random("head", seed);
+  const replaced = heads.flatMap((one) => [...newParameters(one, units, random), ...newShapes(one, units)]);
   const renamed = apply(after, replaced);
   try {
     await inferShapes(after, probe, lengths);
   } catch (error) {
-    throw new SorthError(
-      `the model cannot have ${units} classes: something behind its last layer, ${head.node.op} "${head.node.label}", counts on ${head.units} (${messageOf(error)})`,
-    );
+    throw counts(messageOf(error));
   }
-  onMessage?.(
-    `new head: ${head.node.op} "${head.node.label}" has ${units} new units of ${head.fanIn} weights in the place of ${head.units}`,
-  );
+  if (picksUnits(head, units, [output.shape, after.value(output.name)?.shape]))
+    throw counts("it reads some of them alone");
+  for (const { node, fanIn, units: former } of heads)
+    onMessage?.(
+      `new head: ${node.op} "${node.label}" has ${units} new units of ${fanIn} weights in the place of ${former}`,
+    );
   const changed = spliced(model, { before, after, replaced, renamed });
   const former = conversionOf(model);
   if (!names && !former?.classes && !former?.objective) return changed;
@@ -120,9 +128,18 @@ async function withLengths(graph: Graph, probe: Probe, options: DimensionOptions
   }
 }
 
+/** Whether a Gather between the layer and the output reads units and not positions: the output then has as many numbers as before. */
+function picksUnits(
+  { behind, units: had }: Head,
+  units: number,
+  [former, present]: readonly (readonly unknown[] | undefined)[],
+): boolean {
+  if (!behind.some(({ opType }) => opType.startsWith("Gather"))) return false;
+  return !former?.includes(had) || (had !== units && former.join() === present?.join());
+}
+
 /** Fresh numbers, as torch.nn.Linear and torch.nn.Conv2d draw them: uniform in ±1/√fanIn, the bias too. */
-function newParameters({ weight, bias, fanIn }: Head, units: number, seed: number): Replacement[] {
-  const random = new Random("head", seed);
+function newParameters({ weight, bias, fanIn }: Head, units: number, random: Random): Replacement[] {
   const bound = 1 / Math.sqrt(fanIn);
   return [weight, ...(bias ? [bias] : [])].map(({ value, tensor, axis, reader }) => {
     const dims = tensor.dims.map((dim, i) => (i === axis ? units : dim));

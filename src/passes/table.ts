@@ -19,6 +19,7 @@ import { expandBodies } from "./expansion/expand-bodies.ts";
 import { inlineFunctions } from "./expansion/inline-functions.ts";
 import { liftBodyConstants } from "./expansion/lift-body-constants.ts";
 import { raiseWithBranches } from "./expansion/raise-with-branches.ts";
+import { readLastSelected } from "./expansion/read-last-selected.ts";
 import { resolveSequences } from "./expansion/resolve-sequences.ts";
 import { takeBranches } from "./expansion/take-branches.ts";
 import { unrollLoops } from "./expansion/unroll-loops.ts";
@@ -58,6 +59,7 @@ export const passes = {
   unrollLoops,
   resolveSequences,
   expandBodies,
+  readLastSelected,
   raiseWithBranches,
   writeOutProducts,
   // Cleanup

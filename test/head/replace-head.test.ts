@@ -123,6 +123,16 @@ const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> 
     const cap = b.graph.addInitializer(Tensor.float("cap", [], [2]));
     b.output(b.op("Mul", [cap, b.op("Tanh", [b.op("Div", [logits, cap], "d")], "t")], "y"));
   },
+  "the scores of one token of each sequence, as in GPT-2": {
+    shape: [4, 6],
+    build: (b) => {
+      const x = b.input("x", ["batch", 4, 6]);
+      const scores = b.op("MatMul", [x, b.weight("w", [6, 10])], "scores");
+      const sums = b.op("ReduceSum", [x, b.int64("axis", [2])], "sums", { keepdims: 0 });
+      const last = b.op("ArgMax", [sums], "last", { axis: 1, keepdims: 1 });
+      b.output(b.op("GatherND", [scores, last], "y", { batch_dims: 1 }));
+    },
+  },
   "Softmax of opset 11": {
     opset: 11,
     build: (b) => {
@@ -219,6 +229,24 @@ describe("replaceHead", () => {
     expect(numbersOf(other, "logits.weight")).not.toEqual(numbersOf(changed, "logits.weight"));
   });
 
+  test("gives both layers new classes where their sum is read, as in LeViT", async () => {
+    const b = new GraphBuilder(18);
+    const x = b.input("x", ["batch", 6]);
+    const [one, other] = ["a", "d"].map((name) =>
+      b.op("Gemm", [x, b.weight(`${name}.w`, [10, 6]), b.weight(`${name}.b`, [10])], name, { transB: 1 }),
+    );
+    const half = b.graph.addInitializer(Tensor.float("two", [], [2]));
+    if (one && other) b.output(b.op("Div", [b.op("Add", [one, other], "sum"), half], "y"));
+    const model = builtModel(b);
+    const messages: string[] = [];
+    const changed = await replaceHead(model, { classes: 3, onMessage: (text) => messages.push(text) });
+    expect(messages).toHaveLength(2);
+    expect(differing(model, changed).sort()).toEqual(["a.b", "a.w", "d.b", "d.w"]);
+    expect(numbersOf(changed, "a.w")).not.toEqual(numbersOf(changed, "d.w"));
+    const data = arrayDataset(new Float32Array(12).fill(1), Int32Array.of(0, 2), [6]);
+    for await (const { scores } of predict(changed, data)) expect(scores).toHaveLength(3);
+  });
+
   test("says what it cannot replace", async () => {
     const model = await readModel("models/mlp.onnx");
     const refused = (made: Model, options: Partial<Parameters<typeof replaceHead>[1]>, reason: RegExp) =>
@@ -231,6 +259,14 @@ describe("replaceHead", () => {
     const y = norm.op("Gemm", [norm.input("x", ["batch", 6]), norm.weight("w", [6, 10])], "y");
     norm.output(norm.op("Mul", [y, norm.weight("s", [10])], "z"));
     await refused(builtModel(norm), {}, /"z" comes out of Mul "z", and no layer .* right in front of it/);
+    const picked = new GraphBuilder(18);
+    const all = picked.op("MatMul", [picked.input("x", ["batch", 6]), picked.weight("w", [6, 10])], "all");
+    picked.output(picked.op("Gather", [all, picked.int64("some", [1, 2])], "z", { axis: 1 }));
+    await refused(
+      builtModel(picked),
+      {},
+      /cannot have 3 classes: .* counts on 10 .it reads some of them alone/,
+    );
     const scaled = new GraphBuilder(18);
     const direction = scaled.op("Mul", [scaled.weight("v", [6, 10]), scaled.weight("g", [1, 10])], "w");
     scaled.output(scaled.op("MatMul", [scaled.input("x", ["batch", 6]), direction], "y"));

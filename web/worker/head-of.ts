@@ -1,5 +1,5 @@
 import { graphOf } from "../../src/graph/model-graph.ts";
-import { findHead, type Head } from "../../src/head/find-head.ts";
+import { findHeads, type Head } from "../../src/head/find-head.ts";
 import { SorthError } from "../../src/web.ts";
 import type { HeadSummary } from "../protocol.ts";
 import type { OpenedModel } from "./open-model.ts";
@@ -8,7 +8,7 @@ import type { OpenedModel } from "./open-model.ts";
 export function headOf({ original, inspection }: Pick<OpenedModel, "original" | "inspection">): Head {
   const scores = inspection.outputs.find(({ type }) => /^(float|double|float16)$/.test(type));
   if (!scores) throw new SorthError("none of the model's outputs holds floats");
-  return findHead(graphOf(original).valueNamed(scores.name));
+  return findHeads(graphOf(original).valueNamed(scores.name))[0] as Head;
 }
 
 /** What the page shows about that layer; a text that says why the model cannot get new classes. */

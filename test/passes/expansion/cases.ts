@@ -32,6 +32,19 @@ function conditional(b: GraphBuilder, condition: Value, branches: readonly [stri
 
 /** Small graphs for the passes of src/passes/expansion. */
 export const expansionCases = {
+  // As PyTorch exports hidden[mask].view(batch, -1, width)[:, -1] of BART and T5.
+  readLastSelected: () => {
+    const b = new GraphBuilder(18);
+    const x = b.input("x", [2, 3, 4]);
+    const places = b.op("NonZero", [b.input("mask", [2, 3], "bool")], "places");
+    const turned = b.op("Transpose", [places], "turned", { perm: [1, 0] });
+    const rows = b.op(
+      "Reshape",
+      [b.op("GatherND", [x, turned], "rows"), b.int64("shape", [2, -1, 4])],
+      "by batch",
+    );
+    return b.output(b.op("Gather", [rows, b.int64("last", -1)], "y", { axis: 1 }));
+  },
   inlineFunctions: () => {
     const b = new DoubleBuilder(18, { local: 1 });
     const call = b.op("Block", [b.input("x", [2, 3], "double"), b.weight("w", [3, 2])], "y", {}, "local");
