@@ -40,8 +40,8 @@ const passing = new Set([
 
 /**
  * Finds the layer that an output reads: a Gemm, MatMul or Conv with a stored weight, through the bias that is added to it, a
- * Softmax or Sigmoid, pooling, resizing, one factor, picked positions and changes of shape. Where the sum of two layers is read (a classifier and
- * one that is distilled, as in LeViT), both.
+ * Softmax or Sigmoid, pooling, resizing, one factor, picked positions and changes of shape. Where the sum or the mean of several layers is read (a classifier
+ * and one that is distilled, as in LeViT), all of them.
  *
  * @param output - from {@link classifierOutput}
  * @throws SorthError if no layer lies in front of it, or its weight cannot be replaced
@@ -54,8 +54,8 @@ function headsOf(value: Value, behind: readonly Node[], output: Value): Head[] {
   const head = layerAt(node, behind);
   if (head) return [head];
   const further = [...behind, node];
-  const terms = node.op === "Add" ? node.inputs : [];
-  if (terms.length === 2 && terms.every((term) => term?.producer)) {
+  const terms = ["Add", "Concat"].includes(node.op) ? node.inputs : [];
+  if (terms.length > 1 && terms.every((term) => term?.producer)) {
     try {
       const heads = terms.flatMap((term) => (term ? headsOf(term, further, output) : []));
       if (new Set(heads.map(({ units }) => units)).size === 1) return heads;

@@ -94,7 +94,7 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
     throw counts(messageOf(error));
   }
   if (picksUnits(head, units, [output.shape, after.value(output.name)?.shape]))
-    throw counts("it reads some of them alone");
+    throw counts("it reads some of them alone, or those of several layers in a row");
   for (const { node, fanIn, units: former } of heads)
     onMessage?.(
       `new head: ${node.op} "${node.label}" has ${units} new units of ${fanIn} weights in the place of ${former}`,
@@ -128,13 +128,13 @@ async function withLengths(graph: Graph, probe: Probe, options: DimensionOptions
   }
 }
 
-/** Whether a Gather between the layer and the output reads units and not positions: the output then has as many numbers as before. */
+/** Whether a Gather or Concat between the layer and the output picks or lines up units: then the output has no axis that was the units'. */
 function picksUnits(
   { behind, units: had }: Head,
   units: number,
   [former, present]: readonly (readonly unknown[] | undefined)[],
 ): boolean {
-  if (!behind.some(({ opType }) => opType.startsWith("Gather"))) return false;
+  if (!behind.some(({ opType }) => /^(Gather|Concat)/.test(opType))) return false;
   return !former?.includes(had) || (had !== units && former.join() === present?.join());
 }
 

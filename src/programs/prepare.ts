@@ -26,7 +26,7 @@ import { foldConstants } from "../passes/cleanup/fold-constants.ts";
 import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import { expandModel, liftParameters } from "../passes/expansion/expand-model.ts";
 import { needsWritingOut, writeOutLayers } from "../passes/expansion/write-out-layers.ts";
-import { type Pass, type PassContext, runGraphPass, runPass, runPasses } from "../passes/pass.ts";
+import { type Pass, type PassContext, runPass, runPasses } from "../passes/pass.ts";
 import { type ResolvedPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import { readSchedule } from "../schedules/read.ts";
 import type { LossOptions } from "./options.ts";
@@ -240,12 +240,8 @@ async function withoutPast(graph: Graph, options: LossOptions): Promise<LossOpti
 
 /** Writes operators out that have derivatives only in parts. */
 async function writeOutOperators(graph: Graph, dimensions: LossOptions, context: PassContext): Promise<void> {
-  const holds = (op: string) => graph.nodes.some(({ opType }) => opType === op);
-  if (holds("NonZero"))
-    runGraphPass((await import("../passes/expansion/read-last-selected.ts")).readLastSelected(), graph);
-  if (!holds("GroupQueryAttention")) return;
-  const { writeOutAttention } = await import("../passes/training/write-out-attention.ts");
-  await runPass(writeOutAttention({ dimensions }), graph, context);
+  if (graph.nodes.some(({ opType }) => /^(NonZero|GroupQueryAttention)$/.test(opType)))
+    await (await import("./write-out-operators.ts")).writeOut(graph, dimensions, context);
 }
 
 /** Reads schedules that are texts. @throws UsageError for a text that is no schedule */

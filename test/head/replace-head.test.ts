@@ -267,6 +267,13 @@ describe("replaceHead", () => {
       {},
       /cannot have 3 classes: .* counts on 10 .it reads some of them alone/,
     );
+    const row = new GraphBuilder(18);
+    const input = row.input("x", ["batch", 6]);
+    const [left, right] = ["w", "v"].map((name) =>
+      row.op("MatMul", [input, row.weight(name, [6, 10])], `of ${name}`),
+    );
+    if (left && right) row.output(row.op("Concat", [left, right], "z", { axis: 1 }));
+    await refused(builtModel(row), {}, /cannot have 3 classes: .* in a row/);
     const scaled = new GraphBuilder(18);
     const direction = scaled.op("Mul", [scaled.weight("v", [6, 10]), scaled.weight("g", [1, 10])], "w");
     scaled.output(scaled.op("MatMul", [scaled.input("x", ["batch", 6]), direction], "y"));
