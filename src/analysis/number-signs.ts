@@ -24,7 +24,7 @@ export function signOfConstant(whole: Tensor): string | undefined {
   if (part.length > 2 && part.every(Number.isInteger))
     return "it holds whole numbers: a grid, a mask or a table";
   if (isProgression(all, dims)) return "its numbers are evenly spaced";
-  if (isTableOfSines(all, dims)) return "it is a table of sines";
+  if (isTableOfSines(all, dims) || isWave(all, dims)) return "it is a table of sines";
   return undefined;
 }
 
@@ -78,4 +78,33 @@ function isTableOfSines(numbers: ArrayLike<number>, dims: readonly number[]): bo
     rows++;
   }
   return rows > 1;
+}
+
+/**
+ * Whether all lines along one axis are sines or cosines of an evenly growing angle, as in the tables of rotary positions:
+ * x(t − 1) + x(t + 1) = 2 cos(φ) x(t).
+ */
+function isWave(numbers: ArrayLike<number>, dims: readonly number[]): boolean {
+  return dims.some((length, axis) => {
+    // At large angles float32 rounds the angle itself.
+    const count = Math.min(length, 32);
+    const step = elementCount(dims.slice(axis + 1));
+    const lines = Math.min(Math.floor(numbers.length / length), most);
+    if (count < 6 || lines === 0) return false;
+    let turns = false;
+    for (let i = 0; i < lines; i++) {
+      const first = Math.floor(i / step) * length * step + (i % step);
+      const line = Array.from({ length: count }, (_, t) => numbers[first + t * step] ?? Number.NaN);
+      const inner = line.slice(1, -1);
+      const around = inner.map((_, t) => (line[t] as number) + (line[t + 2] as number));
+      const square = inner.reduce((sum, x) => sum + x * x, 0);
+      const twice = square && inner.reduce((sum, x, t) => sum + x * (around[t] as number), 0) / square;
+      const largest = Math.max(...line.map(Math.abs));
+      if (!(Math.abs(twice) <= 2.0001)) return false;
+      turns ||= square > 0 && twice < 1.99;
+      if (inner.some((x, t) => !(Math.abs((around[t] as number) - twice * x) <= 2e-5 * largest)))
+        return false;
+    }
+    return turns;
+  });
 }

@@ -47,3 +47,20 @@ test("the beginning of a tensor: whole rows, and all of a small one", () => {
   expect(tensor.beginning(2).dims).toEqual([1, 3]);
   expect(tensor.beginning(12)).toBe(tensor);
 });
+
+// As PyTorch's default exporter folds the tables of rotary positions, one angle per column, and names them unsqueeze_14.
+test.each<[string, (t: number, c: number) => number, boolean]>([
+  ["cosines", (t, c) => Math.cos(t * 0.3 ** c), true],
+  ["sines, scaled", (t, c) => 0.5 * Math.sin(t * 0.3 ** c), true],
+  ["cosines that were trained", (t, c) => Math.cos(t * 0.3 ** c) + 1e-3 * Math.sin(7 * t * t), false],
+  ["rows that are alike", (_, c) => Math.sin(5 * c * c), false],
+  ["columns that grow", (t, c) => 2 ** (t * c) / 100, false],
+])("%s of positions", (_, numberAt, isTable) => {
+  for (const columns of [1, 3]) {
+    const numbers = Array.from({ length: 10 * columns }, (_, i) =>
+      numberAt(Math.floor(i / columns), i % columns),
+    );
+    const said = signOfConstant(Tensor.float("t", [1, 1, 10, columns], numbers));
+    expect(said === "it is a table of sines").toBe(isTable);
+  }
+});
