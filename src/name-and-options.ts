@@ -1,4 +1,5 @@
 import { UsageError } from "./errors.ts";
+import { decimal } from "./numbers.ts";
 
 /**
  * Reads a name and, after a colon, its options: `som:weight=0.1,include='^conv'`. A value with commas stands in quotes.
@@ -52,7 +53,7 @@ type OptionValue = number | boolean | string;
 
 function readValue(text: string, standard: OptionValue | undefined): OptionValue {
   if (typeof standard === "boolean" && /^(true|false)$/.test(text)) return text === "true";
-  const number = text.trim() === "" ? Number.NaN : Number(text);
+  const number = decimal(text);
   // "none" is the default of options that take a number.
   const takesNumber = typeof standard === "number" || standard === "none";
   return takesNumber && !Number.isNaN(number) ? number : text;

@@ -50,3 +50,7 @@ export function checkNumber(name: string, value: number | undefined, range: Numb
   if (value === undefined || range.holds(value)) return;
   throw new UsageError(`${name} must be ${range.words}, not ${String(value)}`);
 }
+
+/** The number that a text writes in decimals; NaN for others, 0x10 and nothing among them, which `Number` reads. */
+export const decimal = (text: string): number =>
+  /\d/.test(text) && !/^\s*[+-]?0[xbo]/i.test(text) ? Number(text) : Number.NaN;

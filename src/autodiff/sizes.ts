@@ -1,6 +1,5 @@
 import { SorthError } from "../errors.ts";
 import type { Node } from "../graph/node.ts";
-import { shapeText } from "../graph/shapes.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
 /** A float32 value of so many numbers takes 256 GiB. */
@@ -14,5 +13,7 @@ const mostOfValue = 2 ** 36;
 export function checkValues(node: Node): void {
   for (const value of [...node.inputs, ...node.outputs])
     if (elementCount(value?.shape ?? []) > mostOfValue)
-      throw new SorthError(`no memory holds "${value?.name}" ${shapeText(value?.shape)}: use smaller sizes`);
+      throw new SorthError(
+        `"${value?.name}" has the sizes [${value?.shape}], which need an array larger than any memory: use smaller ones (--batch, --dim)`,
+      );
 }

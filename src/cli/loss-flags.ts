@@ -5,7 +5,7 @@ import { objectiveNamed, objectiveNames } from "../losses/table.ts";
 import { type AnyObjective, combined, isObjective, type LossTerm } from "../losses/terms.ts";
 import { isLossFile, parseTerm } from "../losses/text.ts";
 import { hyphened, nameAndOptions } from "../name-and-options.ts";
-import { share } from "../numbers.ts";
+import { decimal, share } from "../numbers.ts";
 import { textAt } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import type { LossOptions } from "../programs/options.ts";
@@ -208,7 +208,7 @@ function integer(text: string): number {
 
 function checkpointEvery(text: string): "block" | number {
   if (text === "block") return text;
-  const value = Number(text);
+  const value = decimal(text);
   if (Number.isSafeInteger(value) && value >= 1) return value;
   throw new InvalidArgumentError("Give block, or a whole number of 1 or more.");
 }

@@ -1,5 +1,5 @@
 import { InvalidArgumentError } from "commander";
-import { anyNumber, count, countFromZero, type NumberRange, properShare } from "../numbers.ts";
+import { anyNumber, count, countFromZero, decimal, type NumberRange, properShare } from "../numbers.ts";
 import { regularExpression } from "../regular-expression.ts";
 
 export { given } from "../given.ts";
@@ -8,8 +8,7 @@ export { given } from "../given.ts";
 export const numberIn =
   (range: NumberRange) =>
   (text: string): number => {
-    // Not 0x10, which Number reads.
-    const value = /^[^x]*\d[^x]*$/i.test(text) && !/^\s*[+-]?0[bo]/i.test(text) ? Number(text) : Number.NaN;
+    const value = decimal(text);
     if (!range.holds(value)) throw new InvalidArgumentError(`Give ${range.words}.`);
     return value;
   };

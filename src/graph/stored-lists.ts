@@ -9,7 +9,8 @@ const mostStored = 2 ** 21;
  * @throws SorthError where it would fill the memory
  */
 export function checkStored(count: number): void {
-  if (count > mostStored) throw new SorthError(`no list of ${count} numbers is stored: use smaller sizes`);
+  if (count > mostStored)
+    throw new SorthError(`no list of ${count} numbers is stored: use smaller sizes (--batch, --dim)`);
 }
 
 /** `at` of 0, 1, … n − 1. */

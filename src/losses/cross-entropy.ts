@@ -1,7 +1,7 @@
 import { DataError, UsageError } from "../errors.ts";
 import { allAxes, dimAt, type Shape } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
-import { checkNumber, countFromZero, notNegative, share } from "../numbers.ts";
+import { checkNumber, countFromZero, decimal, notNegative, share } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { focus } from "./binary.ts";
 import { classAxisOf, labelShape, placeOf } from "./class-scores.ts";
@@ -109,7 +109,7 @@ function weightsOf(text: string): readonly number[] | undefined {
       "balanced class weights are computed from data, which only train reads (in the library: balancedClassWeights); give a number for each class",
     );
   }
-  const weights = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  const weights = text.split(",").map(decimal);
   for (const weight of weights) checkNumber("a weight of classWeights", weight, notNegative);
   if (weights.some((weight) => weight > 0)) return weights;
   throw new UsageError("classWeights of the cross-entropy must have a weight above 0");

@@ -3,7 +3,7 @@ import { uniformInt } from "pure-rand/distribution/uniformInt";
 import { DataError, UsageError } from "../errors.ts";
 import { dimAt } from "../graph/shapes.ts";
 import { madeHere } from "../made-here.ts";
-import { checkNumber, countFromZero, properShare } from "../numbers.ts";
+import { checkNumber, countFromZero, decimal, properShare } from "../numbers.ts";
 import { tokensOf, uncounted } from "./causal-lm.ts";
 import { crossEntropy } from "./cross-entropy.ts";
 import { type LabelMaker, type Objective, type TokenSample, withDefaults } from "./objective.ts";
@@ -63,7 +63,7 @@ export function maskedLm(options: MaskedLmOptions = {}): Objective {
 
 function tokensIn(text: string): number[] {
   if (text === "none" || text.trim() === "") return [];
-  const tokens = text.split(",").map((part) => (part.trim() === "" ? Number.NaN : Number(part)));
+  const tokens = text.split(",").map(decimal);
   const wrong = tokens.findIndex((token) => !countFromZero.holds(token));
   if (wrong < 0) return tokens;
   throw new UsageError(`specialTokens of the masked-lm are numbers of tokens with commas, not "${text}"`);

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { decimal } from "../numbers.ts";
 import type { PenaltyFactory } from "./define.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
@@ -74,7 +75,7 @@ export const parsedOptions = (
 /** Converts a text to the type of its option. A text that cannot be converted stays a text, and the option then refuses it. */
 function fromText(value: number | string | boolean, type: string): number | string | boolean {
   if (typeof value !== "string") return value;
-  if (type === "number" && value.trim() !== "" && Number.isFinite(Number(value))) return Number(value);
+  if (type === "number" && Number.isFinite(decimal(value))) return decimal(value);
   if (type === "boolean" && (value === "true" || value === "false")) return value === "true";
   return value;
 }

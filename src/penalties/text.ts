@@ -1,5 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { nameAndOptions } from "../name-and-options.ts";
+import { decimal } from "../numbers.ts";
 import { regularExpression } from "../regular-expression.ts";
 import { anyPenaltyNamed } from "./adapters/table.ts";
 import { planKeys, presetKey } from "./define.ts";
@@ -69,7 +70,7 @@ function presetOf(name: string, preset: string, own: PenaltyOptions): PenaltyPla
 }
 
 function weightIn(text: string, name: string): number {
-  const weight = text.trim() === "" ? Number.NaN : Number(text);
+  const weight = decimal(text);
   if (Number.isFinite(weight) && weight >= 0) return weight;
   throw new UsageError(`weight of the penalty ${name} must be a number of at least 0, not "${text}"`);
 }

@@ -1,5 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { hyphened, nameAndOptions, withoutHyphens } from "../name-and-options.ts";
+import { decimal } from "../numbers.ts";
 import { constantEntry } from "./constant.ts";
 import { cosineEntry } from "./cosine.ts";
 import { cosineRestartsEntry } from "./cosine-restarts.ts";
@@ -61,7 +62,7 @@ export function parseSchedule(text: string): Schedule {
         `the schedule ${name} has no option "${key}" (in "${text}"); it has ${Object.keys(kind.options).map(hyphened).join(", ") || "none"}`,
       );
     }
-    const number = value.trim() === "" ? Number.NaN : Number(value);
+    const number = decimal(value);
     given[option] = Number.isFinite(number) ? number : value;
   }
   const [missing] = Object.entries(kind.options).flatMap(([key, value]) =>

@@ -220,6 +220,12 @@ test.each([
   ["--penalty", "som:gamma=-1", /gamma must be above 0, not -1/],
   ["--penalty", "som:gamma=1e39", /gamma/],
   ["--momentum", "0.9999999999", /below 1/],
+  ["--penalty", "so:weight=0x10", /weight of the penalty so must be a number of at least 0, not "0x10"/],
+  ["--penalty", "som:gamma=0x10", /gamma.*0x10/],
+  ["--schedule", "exponential:factor=0x1", /factor.*0x1/],
+  ["--optimizer", "adam:beta1=0x0", /beta1.*0x0/],
+  ["--class-weights", "1,0x2,1,1", /a weight of classWeights must be .*, not NaN/],
+  ["--checkpoint-every", "0x10", /Give block, or a whole number of 1 or more/],
 ] as const)("train %s=%s is refused", async (flag, value, says) => {
   const { code, stderr } = await cli(
     "train",
@@ -238,7 +244,7 @@ test("a learning rate of 0 changes running statistics alone; one of 1e38 ends at
   const trained = async (rate: string) => {
     const result = await run(
       ["train", "good", "plain"],
-      ["--max-steps", "9", "--epochs", "9", `--lr=${rate}`, "--optimizer", "sgd"],
+      ["--epochs", "9", `--lr=${rate}`, "--optimizer", "sgd"],
     );
     return result;
   };
