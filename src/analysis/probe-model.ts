@@ -121,7 +121,7 @@ export function probeModel(
     const type = output && outputs.casts?.get(output);
     if (constant && output && isLarge(constant)) feed(output.name, constant.type, constant.dims);
     else if (type) node.push(castNode(original.inputs[0]?.name ?? "", output.name, type));
-    else node.push(...standIns(graph, original).map((proto) => (branch ? withBranch(proto, branch) : proto)));
+    else node.push(...standIns(graph, original).map((proto) => withBranch(proto, branch)));
   }
   for (const [value, name] of outputs.shapesOf ?? []) {
     node.push(new onnx.NodeProto({ opType: "Shape", input: [value.name], output: [name] }));
@@ -156,12 +156,23 @@ const opposites: ReadonlyMap<string, string> = new Map([
 /** A branch of an If. */
 type BranchName = "then_branch" | "else_branch";
 
-/** An If, nested ones included, in which both branches are the same. */
-function withBranch(node: onnx.NodeProto.$Properties, branch: BranchName): onnx.NodeProto {
-  const chosen = node.attribute?.find(({ name }) => name === branch)?.g;
+/**
+ * A node with one of its branches as both, in nested bodies too, if one is named. What an If claims of the results of its branches
+ * is left out: PyTorch's older exporter gives some the wrong rank, and ONNX Runtime believes it.
+ */
+function withBranch(node: onnx.NodeProto.$Properties, branch?: BranchName): onnx.NodeProto.$Properties {
+  if (!node.attribute?.some(({ g }) => g)) return node;
+  const isIf = node.opType === "If";
+  const chosen = node.attribute.find(({ name }) => name === branch)?.g;
   const attribute = mapBodies(node, (body) => {
-    const taken = node.opType === "If" && chosen ? chosen : body;
-    return copyBody(taken, { node: (taken.node ?? []).map((inner) => withBranch(inner, branch)) });
+    const taken = isIf && chosen ? chosen : body;
+    return copyBody(taken, {
+      node: (taken.node ?? []).map((inner) => withBranch(inner, branch)),
+      ...(isIf && {
+        output: (taken.output ?? []).map(({ name }) => new onnx.ValueInfoProto({ name: name ?? "" })),
+      }),
+      ...(isIf && { valueInfo: [] }),
+    });
   });
   return copyNode(node, { attribute });
 }

@@ -1,8 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { Emit } from "../../../src/graph/emit.ts";
 import { graphOf } from "../../../src/graph/model-graph.ts";
+import type { Value } from "../../../src/graph/node.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
 import { buildStep, differentiate, meanSquaredError } from "../../../src/index.ts";
+import { DataType } from "../../../src/onnx/data-types.ts";
 import { Model } from "../../../src/onnx/model.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
 import { expandBodies } from "../../../src/passes/expansion/expand-bodies.ts";
@@ -98,6 +100,35 @@ describe("If", () => {
         "x",
       ]);
     }
+  });
+
+  // PyTorch's older exporter gives results of [N, 1] the rank of a list (graph attention of torch_geometric); ONNX Runtime only warns.
+  test("a shape that a branch claims wrongly is not believed", async () => {
+    const b = new DoubleBuilder(18);
+    b.input("x", [2, 3], "double");
+    const h = b.op("MatMul", [b.graph.valueNamed("x"), b.weight("W.weight", [3, 1])], "h");
+    const one = b.graph.addInitializer(Tensor.int64("one", [], [1]));
+    const isList = b.op("Equal", [b.op("Size", [b.op("Shape", [h], "s")], "rank"), one], "c");
+    const claimed = (made: ReturnType<typeof body>) => {
+      const [output] = made.kind === "graph" ? (made.value.output ?? []) : [];
+      if (output)
+        output.type = { tensorType: { elemType: DataType.double, shape: { dim: [{ dimParam: "n" }] } } };
+      return made;
+    };
+    const flat = b.graph.addInitializer(Tensor.int64("flat", [1], [-1]));
+    const chosen = (from: Value, name: string) =>
+      b.op("If", [isList], name, {
+        then_branch: claimed(
+          body((t) => [t.op("Reshape", [t.outer(from.name), t.outer(flat.name)], `${name}.t`)]),
+        ),
+        else_branch: claimed(body((e) => [e.op("Identity", [e.outer(from.name)], `${name}.e`)])),
+      });
+    // What the first one computes has no known shape, so that nothing contradicts the claims of the second.
+    const p = chosen(b.op("Neg", [chosen(h, "first")], "negative"), "second");
+    const turned = b.op("Gather", [p, b.graph.addInitializer(Tensor.int64("order", [2], [1, 0]))], "turned");
+    const d = b.op("Mul", [h, turned], "d");
+    const spread = b.op("Expand", [d, b.op("Shape", [d], "shape")], "spread");
+    expect(await checkGradients(b.loss(b.op("ReduceSum", [spread], "sum")), { x })).toEqual(["W.weight"]);
   });
 
   test("second derivatives pass", async () => {
