@@ -88,12 +88,16 @@ describe("--config", () => {
       ...{ model: "model.onnx", data: "data.npz", epochs: 1, "max-steps": 2, backend: "cpu" },
       ...{ "no-report": true, batch: 8, penalty: "som", optimizer: "adamw", lr: 0.001, seed: 0 },
     });
-    // A run whose adapters can have no penalty says so: the default would be refused.
-    await cli("train", ...short, "--lora", "ia3=true", "-o", "ia3.onnx");
-    expect(await cli("train", "--config", "ia3.run/config.yaml", "-o", "again.onnx")).toMatchObject({
-      code: 0,
-    });
-    expect(readFileSync(at("again.onnx")).equals(readFileSync(at("ia3.onnx")))).toBe(true);
+    // What a run leaves out, and would be refused: a penalty of adapters without one, the learning rate beside groups with their own.
+    for (const own of [
+      ["--lora", "ia3=true"],
+      ["--group", ".:lr=0.02"],
+    ]) {
+      await cli("train", ...short, ...own, "-o", "own.onnx", "--force");
+      const again = await cli("train", "--config", "own.run/config.yaml", "-o", "again.onnx", "--force");
+      expect(again).toMatchObject({ code: 0 });
+      expect(readFileSync(at("again.onnx")).equals(readFileSync(at("own.onnx")))).toBe(true);
+    }
     const more = await cli("train", "--resume", "0.run", "--epochs", "3", "--force", "--json");
     expect(JSON.parse(more.stdout)).toMatchObject({
       epoch: 3,
