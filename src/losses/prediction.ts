@@ -84,18 +84,15 @@ function named(graph: Graph, name: string): Value {
 function firstScores(graph: Graph): Prediction {
   const [first] = graph.outputs;
   if (!first) throw new SorthError("the model has no output");
-  const scores = scoresOf(graph);
   if (first.shape?.length === 0 && isFloat(first.type)) {
-    const others = scores.flatMap(({ name }) => (name === first.name ? [] : [name]));
-    const or = others.length === 0 ? "" : `, or name the scores with --prediction (${others.join(" or ")})`;
     throw new UsageError(
-      `the first output "${first.name}" is one number, which no loss can compare with labels: if it is the model's own loss, give --loss ${first.name}${or}`,
+      `the first output "${first.name}" is one number: give --loss ${first.name} if it is the loss, or name the scores (--prediction)`,
     );
   }
   if (isFloat(first.type) || (first.type === undefined && !first.otherType)) {
     return { value: first, remark: undefined };
   }
-  const [value, ...others] = scores;
+  const [value, ...others] = scoresOf(graph);
   const kind = `the first output "${first.name}" is ${first.type ?? "no tensor"}`;
   if (!value || others.length > 0) {
     throw new UsageError(`${kind}, and a loss needs floats: ${advice(graph)}`);

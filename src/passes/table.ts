@@ -3,8 +3,10 @@ import { deviationApart } from "./backends/deviation-apart.ts";
 import { fillChannels } from "./backends/fill-channels.ts";
 import { fillGroups } from "./backends/fill-groups.ts";
 import { halfInFloat } from "./backends/half-in-float.ts";
+import { integerKernels } from "./backends/integer-kernels.ts";
 import { joinSplits } from "./backends/join-splits.ts";
 import { lowerOpset } from "./backends/lower-opset.ts";
+import { narrowIntegers } from "./backends/narrow-integers.ts";
 import { openQuickly } from "./backends/open-quickly.ts";
 import { powersAlike } from "./backends/powers-alike.ts";
 import { readTransposed } from "./backends/read-transposed.ts";
@@ -95,7 +97,9 @@ export const passes = {
   // Backends
   blockConvolutions,
   refuseMiscomputed,
+  narrowIntegers,
   writeOutMissing,
+  integerKernels,
   lowerOpset,
   fillChannels,
   fillGroups,

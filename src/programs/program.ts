@@ -324,13 +324,13 @@ export class Program {
     const { graph } = this;
     const { probe, source } = this.#context;
     graph.prune();
+    // The source's metadata does not apply to another graph; passes may leave notes.
+    graph.metadata.clear();
     for (const pass of passes) await this.run(pass);
     // Passes leave behind what they replaced.
     graph.prune();
     checkGraph(graph);
     if (check === "run") await checkRuns(graph, probe);
-    // The source's metadata does not apply to another graph.
-    graph.metadata.clear();
     for (const [key, text] of metadata) graph.metadata.set(key, text);
     return modelOf(graph, embed ? {} : source, irVersion === undefined ? {} : { irVersion });
   }

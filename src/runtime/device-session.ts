@@ -8,6 +8,7 @@ import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { figureOutputs, type StepPorts, statePorts } from "../programs/step-ports.ts";
+import { narrowedFeeds } from "./narrowed-feeds.ts";
 import { checkReplaces, OrtForwardSession, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
@@ -26,6 +27,7 @@ class DeviceStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #reader: InferenceSession;
   readonly #ports: StepPorts;
+  readonly #narrowed: (name: string, tensor: Tensor) => Tensor;
   /** By input name: on the device, or on the host until the next step takes it over. */
   #state: Map<string, OrtTensor>;
   /** The state on the host; undefined once a step has run since it was read. */
@@ -35,13 +37,14 @@ class DeviceStepSession implements StepSession {
     this.#session = session;
     this.#reader = reader;
     this.#ports = step.ports;
+    this.#narrowed = narrowedFeeds(step.model);
     this.#host = initialTensors(step);
     this.#state = new Map([...this.#host].map(([name, tensor]) => [name, toOrtTensor(tensor)]));
   }
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {
     const inputs = Object.fromEntries(this.#state);
-    for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
+    for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(this.#narrowed(name, tensor));
     const outputs = await runSession(this.#session, inputs);
     const results = stepResults(this.#ports, outputs);
     const next = new Map(
@@ -155,6 +158,9 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
       return new DeviceStepSession(session, reader, step);
     },
     openForward: async (model, options) =>
-      new OrtForwardSession(await openOnDevice(model, open, { ...options, device: name })),
+      new OrtForwardSession(
+        await openOnDevice(model, open, { ...options, device: name }),
+        narrowedFeeds(model),
+      ),
   };
 }

@@ -1,6 +1,6 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
-import { fedInputs, fixedBatches } from "../analysis/dimensions.ts";
+import { declaredBatchAxis, fedInputs, fixedBatches } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -25,7 +25,7 @@ import { checkNumber, count, threadCount } from "../numbers.ts";
 import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
-import { rightForms } from "../passes/backends/table.ts";
+import { runForms } from "../passes/backends/table.ts";
 import { runGraphPass, runPasses } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
@@ -113,11 +113,11 @@ export async function* modelResults(
     emptied(graph, { batch });
   }
   const backend = backendNamed(options.backend, runtime.backends);
-  await avoidFaults(graph, backend.name, batch, runtime);
+  const readElsewhere = wanted.flatMap(({ labels, mask }) => [labels ?? [], mask ?? []].flat());
+  const told = feedsOfGraph(graph, dataset, batch, { ...options, readElsewhere });
+  await fitToBackend(graph, backend.name, { batch, dims: lengthsOf(graph, told) }, runtime);
   const session = await backend.openForward(modelOf(graph, model), options);
   try {
-    const readElsewhere = wanted.flatMap(({ labels, mask }) => [labels ?? [], mask ?? []].flat());
-    const told = feedsOfGraph(graph, dataset, batch, { ...options, readElsewhere });
     const shapes = await firstResults(session, told, values);
     const read = wanted.map((one, i) => {
       const shape = shapes[i] as readonly number[];
@@ -157,18 +157,31 @@ export async function* modelResults(
   }
 }
 
-/** Brings operators that ONNX Runtime or a backend of it computes wrongly into other forms, or refuses them. */
-async function avoidFaults(
+/** The lengths of the axes that a model leaves open and a dataset fixes. */
+function lengthsOf(graph: Graph, feeds: DataFeeds): Record<string, number> {
+  const fed = feeds.tensors();
+  const lengths = graph.inputs.flatMap((input) =>
+    (fed.get(input.name)?.dims ?? []).flatMap((length, axis): [string, number][] => {
+      const declared = input.declared?.[axis];
+      if (typeof declared === "number" || axis === declaredBatchAxis(input)) return [];
+      return [[declared ?? `${input.name}.${axis}`, length]];
+    }),
+  );
+  return Object.fromEntries(lengths);
+}
+
+/** Brings operators that a backend lacks, or computes wrongly, into other forms, or refuses them. */
+async function fitToBackend(
   graph: Graph,
   backend: BackendName,
-  batch: number,
+  { batch, dims }: { readonly batch: number; readonly dims: Readonly<Record<string, number>> },
   { probe }: TrainerRuntime,
 ): Promise<void> {
   if (mayBeMiscomputed(graph))
     await (await import("../passes/training/sidestep-faults.ts")).sidestepFaultsOf(graph, probe, batch);
-  const passes = await rightForms(backend, probe);
+  const passes = await runForms(backend, probe);
   if (passes.length === 0) return;
-  await inferShapes(graph, probe, { batch, open: true });
+  await inferShapes(graph, probe, { batch, dims, open: true });
   await runPasses(passes, graph, { emit: new Emit(graph, { prefix: stepPrefix }), probe });
 }
 

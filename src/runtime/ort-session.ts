@@ -47,16 +47,22 @@ export function checkReplaces(from: Tensor, to: Pick<Tensor, "name" | "type" | "
 /** A {@link ForwardSession} on any build of ONNX Runtime. */
 export class OrtForwardSession implements ForwardSession {
   readonly #session: InferenceSession;
+  readonly #fed: (name: string, tensor: Tensor) => Tensor;
 
-  constructor(session: InferenceSession) {
+  /** @param fed - the tensor to feed in place of one */
+  constructor(session: InferenceSession, fed = (_: string, tensor: Tensor) => tensor) {
     this.#session = session;
+    this.#fed = fed;
   }
 
   async run(feeds: ReadonlyMap<string, Fed>): Promise<ReadonlyMap<string, Tensor>> {
     const known = new Set(this.#session.inputNames);
     const inputs = [...feeds]
       .filter(([name]) => known.has(name))
-      .map(([name, tensor]) => [name, tensor instanceof Tensor ? toOrtTensor(tensor) : tensor] as const);
+      .map(
+        ([name, tensor]) =>
+          [name, tensor instanceof Tensor ? toOrtTensor(this.#fed(name, tensor)) : tensor] as const,
+      );
     const results = await runSession(this.#session, Object.fromEntries(inputs));
     return new Map(
       Object.entries(results).map(([name, value]) => [name, fromOrtTensor(name, value as OrtTensor)]),

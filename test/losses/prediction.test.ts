@@ -242,7 +242,7 @@ test.each([
   [
     (b: GraphBuilder, z: Value) => [b.op("ReduceMean", [z], "mean", { keepdims: 0 }), z],
     undefined,
-    'the first output "mean" is one number, which no loss can compare with labels: if it is the model\'s own loss, give --loss mean, or name the scores with --prediction (z)',
+    'the first output "mean" is one number: give --loss mean if it is the loss, or name the scores (--prediction)',
   ],
   [(_: GraphBuilder, z: Value) => [z], "nothing", 'the model computes no value "nothing"; its outputs are z'],
 ])("refusals name what to do (%#)", async (end, output, message) => {

@@ -9,7 +9,7 @@ import { graphOf, modelOf } from "../../src/graph/model-graph.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { Model } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
-import { rightForms } from "../../src/passes/backends/table.ts";
+import { runForms } from "../../src/passes/backends/table.ts";
 import { runPasses } from "../../src/passes/pass.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { temporaryFolder } from "../cli/run-cli.ts";
@@ -168,7 +168,7 @@ describe("computed wrongly without an error", () => {
     const graph = graphOf(model);
     await inferShapes(graph, nodeProbe);
     const context = { emit: new Emit(graph, { prefix: "gpu/" }), probe: nodeProbe };
-    await runPasses(await rightForms("webgpu", nodeProbe), graph, context);
+    await runPasses(await runForms("webgpu", nodeProbe), graph, context);
     const right = await outputsOf(modelOf(graph, model), given, "webgpu");
     expect(isNear(right, expected, 1e-5), `${remedy}: ${right[0]} in place of ${expected[0]}`).toBe(true);
   });

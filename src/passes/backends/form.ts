@@ -10,8 +10,6 @@ export interface Form {
   readonly change: string;
   /** The measurement or the fault behind it. */
   readonly why: string;
-  /** Whether the backend computes the replaced form wrongly: then also models that are only run get the other one. */
-  readonly fault?: true;
   /** The pass that brings a finished graph into the form; undefined if this machine does not use it. Absent if the Trainer applies the form. */
   readonly pass?: (probe: Probe, backend: BackendName) => Promise<Pass<unknown> | undefined>;
 }

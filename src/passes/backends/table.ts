@@ -114,17 +114,15 @@ export async function loweringFor(backend: BackendName, probe: Probe): Promise<L
   };
 }
 
-/** The passes for a graph that a backend only runs: they avoid what it computes wrongly. The graph has shapes. */
-export const rightForms = async (backend: BackendName, probe: Probe): Promise<Pass<unknown>[]> =>
-  passesOf(
-    (await formsOf(backend)).filter(({ fault }) => fault),
-    { backend, probe },
-  );
+/** The passes for a graph that a backend only runs: those for the kernels of its device. The graph has shapes. */
+export const runForms = async (backend: BackendName, probe: Probe): Promise<Pass<unknown>[]> =>
+  passesOf(await formsOf(backend, []), { backend, probe });
 
-async function formsOf(backend: BackendName): Promise<Form[]> {
+/** @param others - the forms after those for the kernels of a GPU */
+async function formsOf(backend: BackendName, others = forms): Promise<Form[]> {
   const onDevice = backend === "webgpu" || backend === "cuda";
   const { deviceForms } = onDevice ? await import("./device-forms.ts") : { deviceForms: [] };
-  return [...deviceForms, ...forms].filter(({ backends }) => backends.includes(backend));
+  return [...deviceForms, ...others].filter(({ backends }) => backends.includes(backend));
 }
 
 const passesOf = async (

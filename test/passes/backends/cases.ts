@@ -34,6 +34,22 @@ export const backendsCases = {
     const graph = await inferred(b.output(b.op("Softsign", [h], "y")));
     return { graph, pass: writeOutMissing({ missing: { Celu: onCpu, Softsign: onCpu } }) };
   },
+  narrowIntegers: () => {
+    const b = new GraphBuilder();
+    const [ids, mask] = [b.input("ids", [2, 4], "int64"), b.input("mask", [2, 4], "int64")];
+    const places = b.op("Mul", [b.op("CumSum", [mask, b.int64("axis", 1)], "sum"), mask], "places");
+    const kept = b.op("Less", [ids, b.int64("words", 9)], "kept");
+    const near = b.op("ArgMax", [b.op("Cast", [places], "float", { to: 1 })], "near", { axis: 1 });
+    b.output(b.op("Add", [near, b.int64("one", 1)], "next"));
+    return inferred(b.output(b.op("Cast", [kept], "y", { to: 7 })));
+  },
+  integerKernels: () => {
+    const b = new GraphBuilder();
+    const cut = [b.int64("start", [1]), b.int64("end", [3]), b.int64("axis", [1])];
+    const ids = b.op("Slice", [b.input("ids", [2, 4], "int32"), ...cut], "cut");
+    b.output(b.op("Abs", [ids], "size"));
+    return inferred(b.output(b.op("Transpose", [b.input("mask", [2, 4], "bool")], "y")));
+  },
   lowerOpset: () => {
     const b = new GraphBuilder(22);
     return inferred(b.output(b.op("GlobalMaxPool", [b.input("x", [1, 2, 4, 4])], "y")));

@@ -18,9 +18,11 @@ import { runOpened } from "../../helpers/opened-models.ts";
 const flags = (...constant: number[]) => ({ shape: [constant.length], constant, type: "bool" as const });
 const numbers = (...constant: number[]) => ({ shape: [constant.length], constant, type: "float" as const });
 
+const whole = (...constant: number[]) => ({ shape: [constant.length], constant, type: "int32" as const });
+
 /** Samples of operators that have none in the table of derivatives. */
 const without: Readonly<Record<string, readonly Sample[]>> = {
-  Sign: [{ inputs: [numbers(-2, 0, 0.5)] }],
+  Sign: [{ inputs: [numbers(-2, 0, 0.5)] }, { inputs: [whole(-2, 0, 3)] }],
   Round: [
     { inputs: [numbers(0.5, 1.5, 2.5, -0.5, -1.5, -2.4, 2.6, 0, 8388609, -16777216, 4194303.5, 1e30)] },
   ],

@@ -39,7 +39,7 @@ const sums = (build: (g: Emit, sum: Typed, count: number) => Typed): WrittenOut 
 export const elementwise: WrittenOutTable = {
   Sign: (g, node) => {
     const x = inputOf(node, 0);
-    if (!isFloat(x.type)) return undefined;
+    if (!isFloat(x.type) && x.type !== "int32") return undefined;
     return [g.sub(g.indicator(g.greater(x, 0), x.type), g.indicator(g.less(x, 0), x.type))];
   },
   Round: (g, node) => {
