@@ -5,6 +5,7 @@ import { onnx } from "../onnx/schema.js";
 import { type ExternalReader, Tensor } from "../onnx/tensor.ts";
 import { attributeFromProto, attributeToProto } from "./attribute.ts";
 import { bodiesOf, capturedNames } from "./bodies.ts";
+import { checkSplits } from "./check-splits.ts";
 import { checkFunctionSize } from "./function-size.ts";
 import { Graph } from "./graph.ts";
 import type { DeclaredDim, Node, Value } from "./node.ts";
@@ -39,6 +40,7 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
   const proto = model.graph;
   if (!proto) throw new FileError("the model has no graph");
   checkFunctionSize(model.functions ?? [], proto.node ?? []);
+  for (const { node } of [proto, ...(model.functions ?? [])]) checkSplits(node ?? []);
   const graph = new Graph(proto.name ?? "", opsetsOf(model));
   readGraph(graph, proto, external);
   graph.functions.push(...(model.functions ?? []));
@@ -48,7 +50,7 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
 
 /**
  * Reads a graph message into a graph that is empty, or that holds the values that the message's nodes capture.
- * @throws SorthError when names clash, or when a node reads a value that nothing defines
+ * @throws SorthError when names clash, when a node reads a value that nothing defines, and for a cycle
  */
 export function readGraph(
   graph: Graph,
@@ -74,7 +76,12 @@ export function readGraph(
       `the sparse initializer "${sparse.values?.name}" is not supported; store it as a dense tensor`,
     );
   }
-  const named = (name: string) => (name === "" ? null : graph.reference(name));
+  let inOrder = true;
+  const named = (name: string) => {
+    const value = name === "" ? null : graph.reference(name);
+    inOrder &&= !value || Boolean(value.producer || value.initializer) || graph.inputs.includes(value);
+    return value;
+  };
   for (const node of proto.node ?? []) {
     const captured = new Set(bodiesOf(node).flatMap((body) => [...capturedNames(body)]));
     graph.addNode({
@@ -85,7 +92,7 @@ export function readGraph(
       attributes: new Map((node.attribute ?? []).map((a) => [a.name ?? "", attributeFromProto(a, external)])),
       inputs: (node.input ?? []).map(named),
       outputs: node.output ?? [],
-      captures: [...captured].map((name) => graph.reference(name)),
+      captures: [...captured].flatMap((name) => named(name) ?? []),
       metadata: new Map((node.metadataProps ?? []).map(({ key, value }) => [key ?? "", value ?? ""])),
     });
   }
@@ -107,6 +114,8 @@ export function readGraph(
       `nothing computes "${value.name}", which ${reader ? `node "${reader}" reads` : "is a graph output"}`,
     );
   }
+  // What walks from a node to those before it would not end in a cycle.
+  if (!inOrder) graph.sorted();
 }
 
 /** The message of a value: its name, and its type and shape as far as they are known. */
