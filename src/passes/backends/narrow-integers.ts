@@ -85,8 +85,12 @@ class Narrowing {
     const [[x], [y]] = [node.inputs, node.outputs];
     if (!x || !y) return false;
     const narrow = this.#narrow.get(x);
-    if (narrow && (y.type === "int32" || y.type === "int64")) {
-      replaceNode(this.#graph, node, [this.#g.identity(y.type === "int32" ? narrow : x)]);
+    if (narrow && y.type === "int64") {
+      this.#narrow.set(y, narrow);
+      return false;
+    }
+    if (narrow && y.type === "int32") {
+      replaceNode(this.#graph, node, [this.#g.identity(narrow)]);
       return true;
     }
     if (narrow) this.#set(node, 0, narrow);

@@ -11,8 +11,7 @@ export const mostOf32Bits = 2 ** 31 - 1;
 
 /**
  * What the numbers of an input are held to, the first that suffices. No vocabulary exceeds the first, under which a sum of 2,047 of them
- * fits into 32 bits; the others are for products of attention masks and of sums over them. Numbers that are rounded from floats are
- * taken to keep the first.
+ * fits into 32 bits; the others are for products of attention masks and of sums over them.
  */
 const ladder = [2 ** 20, 2 ** 15, 2 ** 10, 2 ** 5 - 1];
 const usualLimit = 2 ** 20;
@@ -54,10 +53,9 @@ const results: ReadonlyMap<string, ResultSize> = new Map<string, ResultSize>([
 type ResultSize = (sizes: readonly number[], node: Node) => number;
 const countOf = (value: Value | null | undefined): number => Math.max(1, elementCount(value?.shape ?? []));
 
-/** The largest size of a number that is converted from another type. */
+/** The largest size of a number that is converted from another type; that of a float is not known. */
 const converted: Partial<Record<DataTypeName, number>> = {
   ...{ bool: 1, int8: 128, uint8: 255, int16: 32768, uint16: 65535, int32: mostOf32Bits },
-  ...{ float: usualLimit, float16: usualLimit },
 };
 
 const isWhole = (value: Value | null | undefined): value is Value =>

@@ -26,6 +26,7 @@ const without: Readonly<Record<string, readonly Sample[]>> = {
   Round: [
     { inputs: [numbers(0.5, 1.5, 2.5, -0.5, -1.5, -2.4, 2.6, 0, 8388609, -16777216, 4194303.5, 1e30)] },
   ],
+  IsNaN: [{ inputs: [numbers(-2, Number.NaN, 0, -0, Infinity, -Infinity, 1e-45)] }],
   Not: [{ inputs: [flags(0, 1)] }],
   Or: [{ inputs: [flags(0, 0, 1, 1), flags(0, 1, 0, 1)] }],
   Xor: [{ inputs: [flags(0, 0, 1, 1), flags(0, 1, 0, 1)] }],

@@ -46,6 +46,13 @@ export const elementwise: WrittenOutTable = {
     const rounded = round(g, inputOf(node, 0));
     return rounded && [rounded];
   },
+  // NaN is neither below 0 nor at least 0.
+  IsNaN: (g, node) => {
+    const x = inputOf(node, 0);
+    if (x.type !== "float") return undefined;
+    const sides = [g.less(x, 0), g.greaterOrEqual(x, 0)].map((side) => g.indicator(side, "float"));
+    return [g.less(g.add(...(sides as [Typed, Typed])), 0.5)];
+  },
   Not: (g, node) => [g.less(numbersOf(g, node, 0), 0.5)],
   Or: (g, node) => [g.greater(g.add(numbersOf(g, node, 0), numbersOf(g, node, 1)), 0.5)],
   Xor: (g, node) => [g.greater(g.abs(g.sub(numbersOf(g, node, 0), numbersOf(g, node, 1))), 0.5)],
