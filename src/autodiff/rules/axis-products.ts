@@ -25,25 +25,41 @@ export function transposedAlong(
   const inner = elementCount(dy.shape.slice(axis + 1));
   const to = dimAt(dy.shape, axis);
   const flat = g.reshape(dy, inner === 1 ? [outer, to] : [outer, to, inner]);
-  const pieces: Typed[] = [];
-  for (let start = 0; start < length; start += longest) {
-    const count = Math.min(longest, length - start);
-    pieces.push(piece(g, flat, taps, start, count));
-  }
+  const pieces = spansOf(taps, length, longest).map((span, index) => {
+    const start = index * longest;
+    return piece(g, flat, taps, { start, count: Math.min(longest, length - start), span });
+  });
   return g.reshape(
     g.concat(pieces, 1),
     dy.shape.map((dim, i) => (i === axis ? length : dim)),
   );
 }
 
+/** The first and the last place of `taps` that reads an element of a piece. */
+type Span = readonly [low: number, high: number];
+
+/** The span of each piece of `longest` elements; undefined for one that nothing reads. */
+function spansOf(taps: readonly Taps[], length: number, longest: number): (Span | undefined)[] {
+  const spans = new Array<Span | undefined>(Math.ceil(length / longest)).fill(undefined);
+  for (const [place, tap] of taps.entries())
+    for (const [element, weight] of tap) {
+      const index = Math.floor(element / longest);
+      if (weight !== 0 && index in spans) spans[index] = [spans[index]?.[0] ?? place, place];
+    }
+  return spans;
+}
+
 /** Elements `start` … `start + count − 1` of the result: [outer, to(, inner)] → [outer, count(, inner)]. */
-function piece(g: Emit, flat: Typed, taps: readonly Taps[], start: number, count: number): Typed {
-  const reached = (tap: Taps) =>
-    tap.some(([element, weight]) => weight !== 0 && element >= start && element < start + count);
-  const low = taps.findIndex(reached);
+function piece(
+  g: Emit,
+  flat: Typed,
+  taps: readonly Taps[],
+  { start, count, span }: { readonly start: number; readonly count: number; readonly span: Span | undefined },
+): Typed {
   const [outer, , ...inner] = flat.shape as [number, number, ...number[]];
-  if (low < 0) return g.filled(0, [outer, count, ...inner], flat.type);
-  const width = taps.findLastIndex(reached) + 1 - low;
+  if (!span) return g.filled(0, [outer, count, ...inner], flat.type);
+  const [low, high] = span;
+  const width = high + 1 - low;
   checkStored(count * width);
   const block = new Array<number>(count * width).fill(0);
   const last = inner.length === 0;
