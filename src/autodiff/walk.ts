@@ -87,11 +87,7 @@ export function backward(
           contribute(input, emit.sumTo(thunk(), typedOrHidden(input).shape));
       });
     } catch (error) {
-      throw withPath(error, node, {
-        wrt,
-        wanted,
-        active,
-      });
+      throw withPath(error, node, { wrt, wanted, active });
     }
     if (options.arrivals) for (const made of graph.nodes.slice(before)) options.arrivals.set(made, dy);
   }

@@ -230,9 +230,9 @@ function defaultsOf(
 ): Readonly<Record<string, string | number>> {
   if (artifact !== undefined) return {};
   // Beside groups with a rate of their own the default may have no effect, and would be refused if it were given.
-  const isSure = options.groups?.every(({ learningRate }) => learningRate === undefined) ?? true;
+  const counts = options.groups?.every(({ learningRate }) => learningRate === undefined) ?? true;
   return {
-    ...((isSure || options.learningRate !== undefined) && { lr: options.learningRate ?? 1e-3 }),
+    ...((counts || options.learningRate !== undefined) && { lr: options.learningRate ?? 1e-3 }),
     seed: options.seed ?? 0,
     ...(freeBatch && { batch: options.batch ?? defaultBatch }),
     ...(block === undefined &&

@@ -5,12 +5,15 @@ const mostStored = 2 ** 21;
 
 /**
  * A few bytes of a file can state any size, and lists of positions and weights by size are made while a graph is built.
- * @param count - numbers of such a list
- * @throws SorthError where it would fill the memory
+ * @param count - entries of such a list
+ * @param each - what an entry takes, in numbers: more where it is a pair, or becomes nodes
+ * @throws SorthError where the list would fill the memory
  */
-export function checkStored(count: number): void {
-  if (count > mostStored)
-    throw new SorthError(`no list of ${count} numbers is stored: use smaller sizes (--batch, --dim)`);
+export function checkStored(count: number, each = 1): void {
+  if (count * each > mostStored)
+    throw new SorthError(
+      `it would need a list of ${count} positions or weights in memory: use smaller sizes (--batch, --dim)`,
+    );
 }
 
 /** `at` of 0, 1, … n − 1. */

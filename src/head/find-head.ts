@@ -40,8 +40,8 @@ const passing = new Set([
 
 /**
  * Finds the layer that an output reads: a Gemm, MatMul or Conv with a stored weight, through the bias that is added to it, a
- * Softmax or Sigmoid, pooling, resizing, one factor, picked positions and changes of shape. Where the sum or the mean of several layers is read (a classifier
- * and one that is distilled, as in LeViT), all of them.
+ * Softmax or Sigmoid, pooling, resizing, one factor, picked positions and changes of shape. Where the sum or the mean of several layers
+ * is read (a classifier and one that is distilled, as in LeViT), all of them.
  *
  * @param output - from {@link classifierOutput}
  * @throws SorthError if no layer lies in front of it, or its weight cannot be replaced

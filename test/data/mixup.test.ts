@@ -131,7 +131,7 @@ describe("training", () => {
   });
 
   test.each([binaryCrossEntropy(), klDivergence()])(
-    "other losses take mixed targets as they are",
+    "$name takes mixed targets as they are",
     async (objective) => {
       const targets = Float32Array.from({ length: 8 * 3 }, (_, i) => (i % 3 === 1 ? 1 : 0));
       const data = arrayDataset(new Float32Array(24).fill(0.5), targets, [3]);

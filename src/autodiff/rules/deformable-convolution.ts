@@ -21,7 +21,7 @@ export function deformableConvolution(context: RuleContext, dy: Typed, g: Emit):
   const [positions, points] = [elementCount(kernel), elementCount(output)];
   const [group, offsetGroups] = [node.int("group", 1), node.int("offset_group", 1)];
   // Once for each axis.
-  checkStored(2 * positions * points);
+  checkStored(positions * points, 2);
   const images = batch * offsetGroups;
   const perImage = channels / offsetGroups;
 

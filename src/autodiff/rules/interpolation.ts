@@ -138,7 +138,7 @@ function tapsAt(position: number, { from, scale }: AxisResize, method: Interpola
 export function interpolationTaps(axis: AxisResize, method: Interpolation): Taps[] {
   const { from, to, scale } = axis;
   // Each element lists its inputs with their weights: pairs of numbers, which take more memory than numbers.
-  checkStored(8 * to * (method.antialias ? Math.max(1, Math.ceil(from / to)) : 1));
+  checkStored(to * (method.antialias ? Math.max(1, Math.ceil(from / to)) : 1), 8);
   const unscaled = float(scale) === 1 || (method.antialias && from === to);
   return Array.from({ length: to }, (_, index) => {
     if (unscaled) return [[index, 1]];

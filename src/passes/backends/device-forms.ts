@@ -24,7 +24,7 @@ export const deviceForms: readonly Form[] = [
     name: "whole numbers of 32 bits",
     backends: ["webgpu"],
     change: "operators on int64 → the same on int32, where results fit; inputs become int32",
-    why: "WebGPU has no kernels for int64 but for reading at indices; what is fed is held to ±2^20",
+    why: "WebGPU has no kernels for int64 but for reading at indices; what is fed is held to ±2^20, or less where products need it",
     pass: async () => narrowIntegers(),
   },
   {
@@ -38,7 +38,7 @@ export const deviceForms: readonly Form[] = [
     name: "kernels for whole numbers",
     backends: ["webgpu"],
     change:
-      "Transpose, Concat, Equal … of booleans and bytes → the same on floats; Slice, Neg and Abs of int32 → Gather, Mul and Max",
+      "Transpose, Concat, Equal … of booleans and bytes → the same on floats; Slice, Neg, Abs, Mod and GatherElements of int32 → Gather, Mul, Max and the like",
     why: "WebGPU has kernels for other types alone",
     pass: async () => integerKernels(),
   },

@@ -1,9 +1,7 @@
-import type { Emit } from "../../graph/emit.ts";
-import { typed } from "../../graph/emit-base.ts";
-import type { Graph } from "../../graph/graph.ts";
-import type { Node, Value } from "../../graph/node.ts";
+import type { Node } from "../../graph/node.ts";
 import { isHalf } from "../../onnx/data-types.ts";
 import { changes, definePass } from "../pass.ts";
+import { computeIn } from "./compute-in.ts";
 
 /** Operators that ONNX Runtime's CPU runs on half numbers, because they compute nothing. */
 const movesOnly: ReadonlySet<string> = new Set(["Cast", "Identity", "Reshape", "Transpose"]);
@@ -20,31 +18,8 @@ export const halfInFloat = definePass({
     const isOfHalf = ({ op, inputs, outputs }: Node) =>
       !movesOnly.has(op) && [...inputs, ...outputs].some((value) => isHalf(value?.type));
     const nodes = graph.sorted().filter(isOfHalf);
-    for (const node of nodes) computeInFloat(graph, emit, node);
+    for (const node of nodes)
+      computeIn(graph, emit, node, { type: "float", isOther: ({ type }) => isHalf(type) });
     return changes(nodes.length, "node", "no operator reads or returns float16 or bfloat16");
   },
 });
-
-function computeInFloat(graph: Graph, g: Emit, node: Node): void {
-  node.inputs.forEach((x, index) => {
-    if (!x || !isHalf(x.type)) return;
-    graph.setInput(
-      { node, index },
-      g.once(`${x.name} in float`, () => g.cast(x, "float")),
-    );
-  });
-  for (const y of node.outputs) if (y && isHalf(y.type)) roundResult(graph, g, y);
-}
-
-/** Makes a value float32; its readers read the rounded copy, which has its name. */
-function roundResult(graph: Graph, g: Emit, y: Value): void {
-  const { name, type } = typed(y);
-  graph.rename(y, graph.freshName(`${name}.float`));
-  y.type = "float";
-  const rounded = g.cast(y, type);
-  graph.replaceUses(y, rounded, {
-    outputs: true,
-    except: new Set(rounded.producer ? [rounded.producer] : []),
-  });
-  graph.rename(rounded, name);
-}

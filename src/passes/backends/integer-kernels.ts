@@ -5,9 +5,11 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node } from "../../graph/node.ts";
 import { replaceNode } from "../../graph/replace-node.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
+import { listed } from "../../graph/stored-lists.ts";
 import type { DataTypeName } from "../../onnx/data-types.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { changes, definePass } from "../pass.ts";
+import { computeIn } from "./compute-in.ts";
 import { inputOf } from "./missing/written-out.ts";
 import { movedInputs } from "./moved-inputs.ts";
 import { slicePartsOf } from "./slice-parts.ts";
@@ -42,7 +44,7 @@ const written: ReadonlyMap<string, (g: Emit, x: Typed, node: Node) => Typed | un
     "Slice",
     (g, x, node) =>
       slicePartsOf(node)?.reduce((value, { axis, lowest, length, step, turned }) => {
-        const places = Int32Array.from({ length }, (_, i) => lowest + (turned ? length - 1 - i : i) * step);
+        const places = listed(length, (i) => lowest + (turned ? length - 1 - i : i) * step);
         return g.gather(value, g.constant("int32", [length], places), axis);
       }, x),
   ],
@@ -59,7 +61,7 @@ function gatherElements(g: Emit, x: Typed, node: Node): Typed | undefined {
   const indices = g.where(g.less(given, 0), g.add(given, dimAt(x.shape, axis)), given);
   // Where the other axes begin, for each place of the indices.
   const own = given.shape;
-  const first = Int32Array.from({ length: elementCount(own) }, (_, place) =>
+  const first = listed(elementCount(own), (place) =>
     own.reduce((sum, dim, at) => {
       const index = Math.floor(place / elementCount(own.slice(at + 1))) % dim;
       return at === axis ? sum : sum + index * dimAt(strides, at);
@@ -87,8 +89,7 @@ export const integerKernels = definePass({
 
 /** @returns whether the node was written in another form */
 function rewrite(graph: Graph, g: Emit, node: Node): boolean {
-  const moved = movedInputs(node);
-  const [x] = moved.map((index) => node.inputs[index]);
+  const [x] = movedInputs(node).map((index) => node.inputs[index]);
   if (!x?.type || !x.shape || node.outputs.some((output) => output && !output.shape)) return false;
   if (x.type === "int32") {
     const value = written.get(node.op)?.(g, typed(x), node);
@@ -97,24 +98,6 @@ function rewrite(graph: Graph, g: Emit, node: Node): boolean {
   }
   const known = kernels[x.type];
   if (!known || known.has(node.op) || wraps.has(node.op)) return false;
-  for (const index of moved) {
-    const input = node.inputs[index];
-    if (input)
-      graph.setInput(
-        { node, index },
-        g.once(`${input.name} in float`, () => g.cast(input, "float")),
-      );
-  }
-  for (const output of node.outputs) if (output?.type === x.type) restore(graph, g, typed(output), x.type);
+  computeIn(graph, g, node, { type: "float", isOther: ({ type }) => type === x.type });
   return true;
-}
-
-/** Makes a result float; its readers read a copy of the type it had, which has its name. */
-function restore(graph: Graph, g: Emit, output: Typed, type: DataTypeName): void {
-  const { name } = output;
-  graph.rename(output, graph.freshName(`${name}.float`));
-  output.type = "float";
-  const copy = g.cast(output, type);
-  graph.replaceUses(output, copy, { outputs: true, except: new Set(copy.producer ? [copy.producer] : []) });
-  graph.rename(copy, name);
 }

@@ -8,6 +8,7 @@ import { replaceNode } from "../../graph/replace-node.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { DataType } from "../../onnx/data-types.ts";
 import { changes, definePass } from "../pass.ts";
+import { retype } from "./compute-in.ts";
 import { movedInputs } from "./moved-inputs.ts";
 import { sizeOfConstant, wholeNumberSizes } from "./whole-number-sizes.ts";
 
@@ -27,7 +28,7 @@ export const narrowIntegers = definePass({
     const { sizes, limits } = wholeNumberSizes(graph);
     const narrowing = new Narrowing(graph, emit, sizes);
     const held = Object.fromEntries([...limits].map(([{ name }, limit]) => [name, limit]));
-    for (const input of limits.keys()) narrowing.input(input);
+    for (const input of limits.keys()) narrowing.narrow(input);
     const nodes = graph.sorted().filter((node) => narrowing.node(node));
     if (limits.size > 0) graph.metadata.set(narrowedKey, JSON.stringify(held));
     return changes(limits.size + nodes.length, "value", "nothing computes with whole numbers of 64 bits");
@@ -47,7 +48,7 @@ class Narrowing {
   /** By the values of the graph as it was. */
   readonly #sizes: ReadonlyMap<Value, number>;
   /** The value of 32 bits in place of one of 64. */
-  readonly #narrow = new Map<Value, Typed>();
+  readonly #narrowed = new Map<Value, Typed>();
 
   constructor(graph: Graph, emit: Emit, sizes: ReadonlyMap<Value, number>) {
     this.#graph = graph;
@@ -55,8 +56,9 @@ class Narrowing {
     this.#sizes = sizes;
   }
 
-  input(input: Value): void {
-    this.#becomes(input, this.#graph.freshName(`${input.name}.int64`));
+  /** Makes a value of 64 bits one of 32; its readers get a copy of 64 bits, which goes where nothing reads it. */
+  narrow(value: Value): void {
+    this.#narrowed.set(retype(this.#graph, this.#g, typed(value), "int32"), typed(value));
   }
 
   /** @returns whether the node computes with 32 bits now */
@@ -77,16 +79,16 @@ class Narrowing {
     if (!made.every((output) => output && this.#sizes.has(output))) return false;
     if (!given.every((value) => value !== undefined)) return false;
     for (const [i, index] of wide.entries()) this.#set(node, index, given[i] as Value);
-    for (const output of made) if (output) this.#result(output);
+    for (const output of made) if (output) this.narrow(output);
     return true;
   }
 
   #cast(node: Node): boolean {
     const [[x], [y]] = [node.inputs, node.outputs];
     if (!x || !y) return false;
-    const narrow = this.#narrow.get(x);
+    const narrow = this.#narrowed.get(x);
     if (narrow && y.type === "int64") {
-      this.#narrow.set(y, narrow);
+      this.#narrowed.set(y, narrow);
       return false;
     }
     if (narrow && y.type === "int32") {
@@ -96,11 +98,11 @@ class Narrowing {
     if (narrow) this.#set(node, 0, narrow);
     if (y.type !== "int64" || x.type === "int64" || !this.#sizes.has(y)) return narrow !== undefined;
     if (x.type === "int32") {
-      this.#narrow.set(y, typed(x));
+      this.#narrowed.set(y, typed(x));
       return false;
     }
     node.attributes.set("to", int(DataType.int32));
-    this.#result(y);
+    this.narrow(y);
     return true;
   }
 
@@ -111,15 +113,13 @@ class Narrowing {
     this.#read(node, 0);
     if (![...y.uses].some((use) => use.node.op === "Cast" || movedInputs(use.node).includes(use.index)))
       return false;
-    const length = dimAt(x.shape, node.int("axis", 0));
-    const places = Int32Array.from({ length }, (_, i) => i);
-    this.#narrow.set(y, this.#g.gather(this.#g.constant("int32", [length], places), y));
+    this.#narrowed.set(y, this.#g.gather(this.#g.iota(dimAt(x.shape, node.int("axis", 0))), y));
     return true;
   }
 
   #read(node: Node, index: number): void {
     const value = node.inputs[index];
-    const narrow = value && this.#narrow.get(value);
+    const narrow = value && this.#narrowed.get(value);
     if (narrow) this.#set(node, index, narrow);
   }
 
@@ -129,27 +129,9 @@ class Narrowing {
 
   /** The value of 32 bits in place of one of 64; undefined where there is none. */
   #of(value: Value): Typed | undefined {
-    const known = this.#narrow.get(value);
+    const known = this.#narrowed.get(value);
     if (known || sizeOfConstant(value) === undefined) return known;
     const constant = constantTensor(value);
     return constant && this.#g.constant("int32", constant.dims, Int32Array.from(constant.numbers()));
-  }
-
-  /** Makes a result of 64 bits one of 32; what has its name from now on is a copy of 64 bits, which goes where nothing reads it. */
-  #result(value: Value): void {
-    const { name } = value;
-    this.#graph.rename(value, this.#graph.freshName(`${name}.int32`));
-    this.#becomes(value, name);
-  }
-
-  #becomes(value: Value, wideName: string): void {
-    value.type = "int32";
-    const wide = this.#g.cast(value, "int64");
-    this.#graph.replaceUses(value, wide, {
-      outputs: true,
-      except: new Set(wide.producer ? [wide.producer] : []),
-    });
-    this.#graph.rename(wide, wideName);
-    this.#narrow.set(wide, typed(value));
   }
 }

@@ -2,6 +2,7 @@ import { constantTensor } from "../../analysis/probe-model.ts";
 import { int } from "../../graph/attribute.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
+import { replaceNode } from "../../graph/replace-node.ts";
 import { Tensor } from "../../onnx/tensor.ts";
 import { changes, defineGraphPass } from "../pass.ts";
 
@@ -24,6 +25,7 @@ export const readLastSelected = defineGraphPass({
 });
 
 interface Selection {
+  readonly gather: Node;
   readonly result: Value;
   readonly x: Value;
   readonly mask: Value;
@@ -46,7 +48,7 @@ function selectionOf(gather: Node): Selection | undefined {
   const mask = maker(turned?.inputs[0], "NonZero")?.inputs[0];
   const x = selected?.inputs[0];
   if (!x || !mask || selected.int("batch_dims", 0) !== 0 || !keepsBatch(reshape?.inputs[1])) return undefined;
-  return at === -1 || at === 0 ? { result, x, mask, last: at === -1 } : undefined;
+  return at === -1 || at === 0 ? { gather, result, x, mask, last: at === -1 } : undefined;
 }
 
 /** Whether a shape is [batch, -1, width]. */
@@ -57,7 +59,7 @@ function keepsBatch(shape: Value | null | undefined): boolean {
   return parts.length === 3 && constantTensor(parts[1])?.numbers().join() === "-1";
 }
 
-function readOne(graph: Graph, { result, x, mask, last }: Selection): void {
+function readOne(graph: Graph, { gather, result, x, mask, last }: Selection): void {
   const op = (opType: string, inputs: Value[], attributes: Record<string, number> = {}): Value => {
     const name = graph.freshName(`${result.name}.${opType.toLowerCase()}`);
     const entries = Object.entries(attributes).map(([key, value]) => [key, int(value)] as const);
@@ -74,7 +76,5 @@ function readOne(graph: Graph, { result, x, mask, last }: Selection): void {
   ]);
   const one = op("Mul", [chosen, op("CastLike", [op("Equal", [others, zero]), x])]);
   const row = op("MatMul", [op("Unsqueeze", [one, axis(1)]), x]);
-  graph.replaceUses(result, op("Squeeze", [row, axis(1)]), { outputs: true });
-  const { producer } = result;
-  if (producer) graph.removeNodes(new Set([producer]));
+  replaceNode(graph, gather, [op("Squeeze", [row, axis(1)])]);
 }

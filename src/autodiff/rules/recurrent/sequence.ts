@@ -51,7 +51,7 @@ export class Sequence {
     this.batch = dimAt(x.shape, 1);
     this.hidden = dimAt(context.input(2).shape, 2);
     // Each step gets about ten nodes.
-    checkStored(128 * this.steps);
+    checkStored(this.steps, 128);
     if (this.steps === 0) {
       throw new SorthError(
         `cannot differentiate ${node.op} (node "${node.label}"): its sequence has no steps`,
