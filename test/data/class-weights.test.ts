@@ -18,6 +18,9 @@ test("rare classes weigh more, as scikit-learn's balanced weights", () => {
     expect(balancedClassWeights(labelled, 3)).toEqual([4 / 6, 4 / 3, 4 / 3]);
     expect(classRemarks(labelled, undefined, 3)).toEqual([]);
   }
+  // As many places as classes: indices, not one-hot.
+  const tokens = arrayDataset(new Float32Array(2), Int32Array.of(0, 2, 2, 1, 2, 2), [], { targetShape: [3] });
+  expect(balancedClassWeights(tokens, 3)).toEqual([2, 2, 0.5]);
   // Pictures of 1 × 2 pixels with the classes on the first axis: pixels of the classes 0, 1 and 2, 2.
   const places = Int32Array.of(1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 1, 1);
   expect(
