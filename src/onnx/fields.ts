@@ -28,3 +28,26 @@ export function fromFields(
     }
   }
 }
+
+/** Bytes that the elements in the typed repeated fields of a message take as an array whose elements have `width` bytes. */
+export function bytesOfFields(
+  proto: onnx.TensorProto.$Properties,
+  type: DataTypeName,
+  width: number,
+): number {
+  switch (type) {
+    case "float":
+    case "complex64":
+      return 4 * (proto.floatData?.length ?? 0);
+    case "double":
+    case "complex128":
+      return 8 * (proto.doubleData?.length ?? 0);
+    case "int64":
+      return 8 * (proto.int64Data?.length ?? 0);
+    case "uint64":
+    case "uint32":
+      return width * (proto.uint64Data?.length ?? 0);
+    default:
+      return width * (proto.int32Data?.length ?? 0);
+  }
+}

@@ -1,7 +1,7 @@
 import Long from "long";
 import { FileError, SorthError } from "../errors.ts";
 import { DataType, type DataTypeName, dataTypeName } from "./data-types.ts";
-import { fromFields } from "./fields.ts";
+import { bytesOfFields, fromFields } from "./fields.ts";
 import { onnx } from "./schema.js";
 import { decodedNumbers } from "./small-types.ts";
 import { type Chunk, chunkBytes, chunkSize, keepStored, type StoredBytes, storedBytes } from "./stored.ts";
@@ -104,7 +104,7 @@ export class Tensor {
   }
 
   /**
-   * A tensor from a message. Data is read on first use; its size is checked immediately if the message states it.
+   * A tensor from a message. Data is read on first use; its size is checked immediately, that of external data if the message states it.
    * @throws SorthError when the data type is unknown, the size does not fit the shape, or the file cannot be read
    */
   static fromProto(proto: onnx.TensorProto.$Properties, external?: ExternalReader): Tensor {
@@ -285,7 +285,7 @@ export function externalReference(proto: onnx.TensorProto.$Properties): External
   };
 }
 
-/** @throws SorthError when the size of raw data, or the stated length of external data, does not fit the shape */
+/** @throws SorthError when the size of the data in the message, or the stated length of external data, does not fit the shape */
 function checkStoredSize(
   proto: onnx.TensorProto.$Properties,
   name: string,
@@ -298,7 +298,9 @@ function checkStoredSize(
   }
   const external = externalReference(proto);
   const own = storedBytes(proto);
-  const inMessage = own ? chunkSize(own) : proto.rawData?.length || undefined;
+  const inMessage = own
+    ? chunkSize(own)
+    : proto.rawData?.length || bytesOfFields(proto, type, arrayFor(type).BYTES_PER_ELEMENT);
   const stored = external ? external.length : inMessage;
   if (stored === undefined) return;
   const expected = byteLengthOf(type, dims);

@@ -124,12 +124,13 @@ describe("tensors", () => {
   });
 
   it("say what is wrong with their size or type", () => {
-    // Raw data at once, whatever it is read for: a shape that does not fit decides sizes of layers and blocks.
-    expect(() => Tensor.fromProto(proto("float", [2, 2], { rawData: new Uint8Array(12) }))).toThrow(
-      'tensor "t" (float, shape [2, 2]) needs 16 bytes but holds 12',
-    );
-    const short = Tensor.fromProto(proto("float", [2, 2], { floatData: [1, 2, 3] }));
-    expect(() => short.data).toThrow('tensor "t" (float, shape [2, 2]) needs 16 bytes but holds 12');
+    // At once, whatever it is read for: a shape that does not fit decides sizes of layers and blocks.
+    const twelve = 'tensor "t" (float, shape [2, 2]) needs 16 bytes but holds 12';
+    const nothing = 'tensor "t" (int4, shape [2, 2]) needs 2 bytes but holds 0';
+    expect(() => Tensor.fromProto(proto("float", [2, 2], { rawData: new Uint8Array(12) }))).toThrow(twelve);
+    expect(() => Tensor.fromProto(proto("float", [2, 2], { floatData: [1, 2, 3] }))).toThrow(twelve);
+    expect(() => Tensor.fromProto(proto("int4", [2, 2], { floatData: [1, 2, 3, 4] }))).toThrow(nothing);
+    expect(Tensor.fromProto(proto("float", [2, 0], {})).numbers()).toEqual([]);
     const strange = Tensor.fromProto(new onnx.TensorProto({ name: "t", dataType: 99 }));
     expect(() => strange.data).toThrow('tensor "t" has the unknown data type 99');
   });

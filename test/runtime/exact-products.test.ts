@@ -9,6 +9,7 @@ import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { maxAbs, maxDifference, randomFloats } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
+import { stillThere } from "./still-there.ts";
 
 const [rows, columns, block] = [64, 48, 32];
 
@@ -41,7 +42,8 @@ test.each([
   const exact = (await runModel(model.bytes, { x }, { optimize: false })).y?.numbers() ?? [];
   const error = (numbers: readonly number[] = []) => maxDifference(numbers, exact) / maxAbs(exact);
   // What happens without: ONNX Runtime rounds x to int8.
-  expect(error((await runModel(model.bytes, { x })).y?.numbers())).toBeGreaterThan(1e-4);
+  const rounded = (await runModel(model.bytes, { x })).y?.numbers();
+  stillThere(error(rounded) > 1e-4, "qdq_matmulnbits_accuracy_level of every session");
   const session = await cpuBackend.openForward(model, {});
   const feeds = new Map([["x", x]]);
   expect(error((await session.run(feeds)).get("y")?.numbers())).toBeLessThan(1e-6);

@@ -174,6 +174,32 @@ describe("computed wrongly without an error", () => {
   });
 });
 
+test.skipIf(missing !== "")(
+  "some outputs of a session that keeps outputs on the device cannot be fetched alone",
+  async () => {
+    const b = new GraphBuilder(17);
+    const x = b.input("x", [2]);
+    b.output(b.op("Neg", [x], "y"));
+    b.output(b.op("Tanh", [x], "z"));
+    const bytes = Model.fromProto(graphToProto(b.graph, { irVersion: 8 })).bytes;
+    const session = await InferenceSession.create(bytes, {
+      executionProviders: ["webgpu"],
+      logSeverityLevel: 4,
+      preferredOutputLocation: { y: "cpu", z: "gpu-buffer" },
+    });
+    const feeds = { x: toOrt(Tensor.float("x", [2], [1, -2])) };
+    const all = await session.run(feeds);
+    expect(all.y?.data).toEqual(Float32Array.from([-1, 2]));
+    all.z?.dispose();
+    const alone = await session.run(feeds, ["y"]).then(
+      ({ y }) => y?.location === "cpu" && (y.data as Float32Array)[0] === -1,
+      () => false,
+    );
+    await session.release();
+    stillThere(!alone, "the fetch of all outputs of device-session.ts");
+  },
+);
+
 describe("ends the process", () => {
   let folder: ReturnType<typeof temporaryFolder>;
   beforeAll(() => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { graphToProto } from "../../src/graph/proto.ts";
 import { Model } from "../../src/onnx/model.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { stillThere } from "../runtime/still-there.ts";
 import { useTab } from "./tab.ts";
@@ -56,8 +57,49 @@ async function firstNumbers({
   }
 }
 
-describe("a fault of ONNX Runtime in browsers (docs/runtime-faults.md)", () => {
+/** y = Dropout(x) in inference form, with the ratio as an input: opset 12 and later. */
+function dropout(): number[] {
+  const b = new GraphBuilder(17);
+  const x = b.input("x", [4]);
+  const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.5]));
+  b.output(b.op("Dropout", [x, ratio], "y"));
+  return [...Model.fromProto(graphToProto(b.graph)).bytes];
+}
+
+/** How a session on WebAssembly opens that leaves the graph as it is: "opens", or ONNX Runtime's error. */
+async function openUnchanged(bytes: number[]): Promise<string> {
+  const options = { executionProviders: ["wasm"], graphOptimizationLevel: "disabled" as const };
+  return await ort.InferenceSession.create(Uint8Array.from(bytes), options).then(
+    () => "opens",
+    (error) => String(error),
+  );
+}
+
+/** Loses the device during a run, which fails, and begins another one. */
+async function runWithoutDevice(bytes: number[]): Promise<void> {
+  const session = await ort.InferenceSession.create(Uint8Array.from(bytes), {
+    executionProviders: ["webgpu"],
+  });
+  const run = () => session.run({ x: new ort.Tensor("float32", new Float32Array(4), [4]) });
+  await run();
+  const device = (await ort.env.webgpu.device) as unknown as GPUDevice;
+  const failing = run();
+  device.destroy();
+  await failing.catch(() => {});
+  await run().catch(() => {});
+}
+
+describe("faults of ONNX Runtime in browsers (docs/runtime-faults.md)", () => {
   const tab = useTab();
+  it("onnxruntime-web has no kernel for Dropout", async () => {
+    expect(await tab.page.evaluate(openUnchanged, model())).toBe("opens");
+    const found = await tab.page.evaluate(openUnchanged, dropout());
+    stillThere(
+      /Could not find an implementation for Dropout/.test(found),
+      "the Identity in place of Dropout",
+    );
+  });
+
   it("graph capture replays a graph with wrong buffers", async () => {
     const numbers = [0.5, -1, 2];
     const isRight = async (capture: boolean) => {
@@ -68,5 +110,15 @@ describe("a fault of ONNX Runtime in browsers (docs/runtime-faults.md)", () => {
     };
     expect(await isRight(false)).toBe(true);
     stillThere(!(await isRight(true)), "the reason against graph capture (docs/decisions.md)");
+  });
+
+  // The last test of this page, whose thread is blocked from here on.
+  it("a run on a lost device never ends", async () => {
+    const ended = tab.page.evaluate(runWithoutDevice, model()).then(
+      () => true,
+      () => true,
+    );
+    const waited = new Promise<boolean>((done) => setTimeout(done, 5000, false));
+    stillThere(!(await Promise.race([ended, waited])), "the race with the device's loss");
   });
 });
