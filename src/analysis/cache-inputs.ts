@@ -1,5 +1,6 @@
 import type { Graph } from "../graph/graph.ts";
 import type { DeclaredDim, Value } from "../graph/node.ts";
+import { ownIn } from "../lookup.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { cacheName } from "./cache-names.ts";
 import { type DimensionOptions, declaredBatchAxis, fedInputs } from "./dimensions.ts";
@@ -34,7 +35,7 @@ export function cacheInputs(graph: Graph, { dims = {} }: DimensionOptions = {}):
     const axis = pastAxis(declared, declaredBatchAxis(input));
     if (axis === undefined) return [];
     const length = declared[axis];
-    const given = dims[`${name}.${axis}`] ?? (typeof length === "string" ? dims[length] : undefined);
+    const given = dims[`${name}.${axis}`] ?? (typeof length === "string" ? ownIn(dims, length) : undefined);
     if ((given ?? 0) !== 0) return [];
     return [{ input, declared: withWidth(input, declared, dims), axis, length, places: placesOf(input) }];
   });
@@ -62,7 +63,7 @@ function withWidth(
   const last = declared.length - 1;
   const name = declared[last];
   if (last !== 3 || typeof name === "number") return declared;
-  const width = dims[name ?? `${input.name}.${last}`] ?? cacheHeadWidth(input);
+  const width = ownIn(dims, name ?? `${input.name}.${last}`) ?? cacheHeadWidth(input);
   return width === undefined ? declared : declared.with(last, width);
 }
 

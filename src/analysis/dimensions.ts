@@ -1,6 +1,7 @@
 import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
+import { ownIn } from "../lookup.ts";
 
 /** Numbers for a model's free dimensions. */
 export interface DimensionOptions {
@@ -61,7 +62,7 @@ function leadsWithBatch(input: Value, dims: Readonly<Record<string, number>>): b
   const axis = declaredBatchAxis(input);
   const dim = input.declared?.[axis];
   if (!input.declared || input.declared.length === 0 || typeof dim === "number") return false;
-  return dims[`${input.name}.${axis}`] === undefined && (dim === undefined || dims[dim] === undefined);
+  return dims[`${input.name}.${axis}`] === undefined && (dim === undefined || ownIn(dims, dim) === undefined);
 }
 
 /** Whether the batch size of a graph is free. */
@@ -193,7 +194,11 @@ export function missingDimensions(graph: Graph, options: DimensionOptions = {}):
   const names = fedInputs(graph).flatMap((input) =>
     (input.declared ?? []).flatMap((dim, axis) => {
       const name = dim ?? `${input.name}.${axis}`;
-      if (typeof name === "number" || dims[name] !== undefined || dims[`${input.name}.${axis}`] !== undefined)
+      if (
+        typeof name === "number" ||
+        ownIn(dims, name) !== undefined ||
+        dims[`${input.name}.${axis}`] !== undefined
+      )
         return [];
       return axis === declaredBatchAxis(input) || leading.includes(name) ? [] : [name];
     }),
@@ -297,7 +302,7 @@ function givenBatch(
 ): { readonly name: string; readonly length: number }[] {
   const axis = declaredBatchAxis(input);
   return [`${input.name}.${axis}`, input.declared?.[axis]].flatMap((name) => {
-    const length = typeof name === "string" ? dims[name] : undefined;
+    const length = typeof name === "string" ? ownIn(dims, name) : undefined;
     return typeof name === "string" && length !== undefined ? [{ name, length }] : [];
   });
 }

@@ -39,6 +39,7 @@ export async function inferShapes(
   probe: Probe,
   given: DimensionOptions = {},
 ): Promise<InferredShapes> {
+  (await import("./check-fills.ts")).checkFills(graph);
   // Decoders read former tokens, of which there are none.
   const options = mayHaveCache(graph)
     ? (await import("./cache-inputs.ts")).withEmptyCache(graph, given)

@@ -1,6 +1,7 @@
 import type { Graph } from "../graph/graph.ts";
 import { type DeclaredDim, Value } from "../graph/node.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
+import { checkFills } from "./check-fills.ts";
 import { undescribedValues } from "./infer.ts";
 import type { Probe } from "./probe.ts";
 import { probeOutputs } from "./probe-model.ts";
@@ -30,6 +31,7 @@ export async function openTypes(
     ),
   );
   const ask = async (outputs: Parameters<typeof probeOutputs>[3]) => {
+    checkFills(graph);
     const answers = await probeOutputs(graph, probe, new Map(), outputs);
     return new Map(answers.map((output) => [output.name, output]));
   };

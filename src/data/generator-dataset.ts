@@ -1,5 +1,6 @@
 import { DataError, UsageError } from "../errors.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
+import { ownIn } from "../lookup.ts";
 import { count } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { isWide } from "../onnx/tensor-data.ts";
@@ -52,7 +53,7 @@ export async function generatorDataset(
   const labelsName = ["y", "labels"].find((key) => Object.hasOwn(first, key));
   const columns = Object.entries(first).map(([key, value]): Column => {
     const numbers = numbersOf(value);
-    const shape = shapes[key] ?? (isNumber(value) ? [] : [numbers.length]);
+    const shape = ownIn(shapes, key) ?? (isNumber(value) ? [] : [numbers.length]);
     const bytes = value instanceof Uint8Array || value instanceof Uint8ClampedArray;
     const type = isWhole(value) ? "integer" : "float";
     check(name, key, 0, numbers, shape);
@@ -67,7 +68,7 @@ export async function generatorDataset(
         const samples = await reader.read(indices, pass);
         const width = elementCount(shape);
         for (const [row, sample] of samples.entries()) {
-          const own = sample[key];
+          const own = ownIn(sample, key);
           const at = indices[row] ?? row;
           if (own === undefined)
             throw new DataError(`${name}: sample ${at} has no "${key}", which the first sample has`);

@@ -5,6 +5,7 @@ import {
   missingDimensions,
 } from "../analysis/dimensions.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { tableOf } from "../lookup.ts";
 import type { Model } from "../onnx/model.ts";
 import { emptied } from "../passes/training/empty-cache.ts";
 import { type Dataset, mainColumn } from "./dataset.ts";
@@ -44,7 +45,7 @@ export function lengthsOf(
   const inputs = fedInputs(graph);
   const plain = inputs.filter(({ name }) => !isUsual(name));
   const main = dataset.inputs ? mainColumn(dataset.inputs.values()) : dataset.x;
-  const found: Record<string, number> = {};
+  const found: Record<string, number> = tableOf({});
   for (const input of inputs) {
     const { name, declared } = input;
     const shape = (dataset.inputs?.get(name) ?? (plain.length === 1 && plain[0] === input ? main : undefined))

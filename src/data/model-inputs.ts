@@ -5,6 +5,7 @@ import { blockOf } from "../block/block.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import { ownIn } from "../lookup.ts";
 import type { Model } from "../onnx/model.ts";
 import { isLabelName } from "./match.ts";
 
@@ -61,7 +62,7 @@ export function wantedInputs(model: Model, dims: Readonly<Record<string, number>
       const batchAxis = batchAxisOf(input, fixedShape(input) ?? [], rowsOf(graph));
       const lengths = declared.map((dim, axis) => {
         if (typeof dim === "number") return dim;
-        return (typeof dim === "string" ? dims[dim] : undefined) ?? dims[`${name}.${axis}`] ?? null;
+        return (typeof dim === "string" ? ownIn(dims, dim) : undefined) ?? dims[`${name}.${axis}`] ?? null;
       });
       const shape = lengths.filter((_, axis) => axis !== batchAxis);
       return { name, shape };

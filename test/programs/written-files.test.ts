@@ -57,6 +57,23 @@ describe.each(Object.entries(writers))("%s writes a file that ONNX Runtime opens
   });
 });
 
+test.each(["constructor", "__proto__"])("free lengths named as what every object has: %s", async (name) => {
+  const b = new GraphBuilder(18);
+  const rows = b.op("MatMul", [b.input("x", [name, "toString", 4]), b.weight("w", [4, 2])], "y");
+  const model = Model.fromProto(graphToProto(b.output(rows), { irVersion: 9 }));
+  await expect(differentiate(model, { objective, batch: 3 })).rejects.toThrow("--dim toString=");
+  const { model: gradients } = await differentiate(model, {
+    objective,
+    batch: 3,
+    dims: { toString: 5 } as never,
+  });
+  const graph = graphOf(gradients);
+  expect(graph.inputs.map(({ declared }) => declared)).toEqual([
+    [3, 5, 4],
+    [3, 5, 2],
+  ]);
+});
+
 test("a length that depends on data is named as the reason", async () => {
   const b = new GraphBuilder(18);
   const rows = b.op("MatMul", [b.input("x", [4, 3]), b.weight("w", [3, 2])], "rows");

@@ -1,4 +1,5 @@
 import { DataError, messageOf } from "../../errors.ts";
+import { ownIn } from "../../lookup.ts";
 import { linesOf } from "../text-file-node.ts";
 import { type Cell, inChunks, numbersOf, RowLines, type TableSource } from "./table-source.ts";
 
@@ -36,7 +37,7 @@ async function* rowsIn(
       );
     }
     lines.note(row++, line);
-    yield names.map((key) => (only.includes(key) ? cellOf(object[key], path, line, key) : null));
+    yield names.map((key) => (only.includes(key) ? cellOf(ownIn(object, key), path, line, key) : null));
   }
 }
 

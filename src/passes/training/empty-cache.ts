@@ -10,6 +10,7 @@ import type { DimensionOptions } from "../../analysis/dimensions.ts";
 import { declaredBatchAxis, fedInputs } from "../../analysis/dimensions.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Value } from "../../graph/node.ts";
+import { ownIn } from "../../lookup.ts";
 import { Tensor } from "../../onnx/tensor.ts";
 import { changed, counted, defineGraphPass, runGraphPass, unchanged } from "../pass.ts";
 
@@ -36,7 +37,7 @@ export const emptyCache = defineGraphPass({
       const shape = declared.map((dim, at) => {
         if (at === axis) return 0;
         if (typeof dim === "number") return dim;
-        return at === batchAxis ? (dims[dim ?? ""] ?? batch ?? 1) : 0;
+        return at === batchAxis ? (ownIn(dims, dim ?? "") ?? batch ?? 1) : 0;
       });
       graph.inputToInitializer(input, emptyTensor(input, shape));
       input.shape = shape;
@@ -59,7 +60,7 @@ function nameByTokens(
   const length = tokensInput(graph)?.declared?.at(-1);
   for (const input of fedInputs(graph)) {
     input.declared = input.declared?.map((dim) =>
-      typeof dim === "string" && totals.has(dim) && dims[dim] === undefined ? length : dim,
+      typeof dim === "string" && totals.has(dim) && ownIn(dims, dim) === undefined ? length : dim,
     );
   }
 }

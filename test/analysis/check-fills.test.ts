@@ -1,0 +1,55 @@
+import { describe, expect, test } from "vitest";
+import { inferShapes } from "../../src/analysis/infer.ts";
+import type { Value } from "../../src/graph/node.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
+import { nodeProbe } from "../../src/runtime/probe-node.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
+
+// A graph whose node makes a tensor of a few constants. ONNX Runtime computes it while it opens the model.
+
+type Build = (b: GraphBuilder, size: number, data: Value) => Value;
+
+const floats = (b: GraphBuilder, name: string, values: readonly number[]) =>
+  b.graph.addInitializer(Tensor.float(name, [values.length], values));
+const scalar = (b: GraphBuilder, name: string, value: number) =>
+  b.graph.addInitializer(Tensor.int64(name, [], [value]));
+
+const fills: Record<string, Build> = {
+  Expand: (b, size, data) => b.op("Expand", [data, b.int64("sizes", [size, 1])], "y"),
+  Tile: (b, size, data) => b.op("Tile", [data, b.int64("times", [size, 1])], "y"),
+  Pad: (b, size, data) => b.op("Pad", [data, b.int64("pads", [0, 0, size, 0])], "y"),
+  Resize: (b, size, data) => b.op("Resize", [data, null, floats(b, "scales", [size, 1])], "y"),
+};
+const made: Record<string, Build> = {
+  ConstantOfShape: (b, size) => b.op("ConstantOfShape", [b.int64("sizes", [size])], "y"),
+  Range: (b, size) => b.op("Range", [scalar(b, "from", 0), scalar(b, "to", size), scalar(b, "by", 1)], "y"),
+  HannWindow: (b, size) => b.op("HannWindow", [scalar(b, "length", size)], "y"),
+};
+
+function graphOf(build: Build, size: number, data: "input" | "constant") {
+  const b = new GraphBuilder(18);
+  const input = b.input("x", [1, 2]);
+  const constant = b.graph.addInitializer(Tensor.float("constant", [1, 2], [1, 2]));
+  b.output(build(b, size, data === "input" ? input : constant));
+  return b.graph;
+}
+
+describe.each(Object.entries({ ...fills, ...made }))("%s of constants", (op, build) => {
+  test("refused where no memory holds it", async () => {
+    await expect(inferShapes(graphOf(build, 2 ** 31 - 1, "constant"), nodeProbe)).rejects.toThrow(
+      new RegExp(`^${op} "y" would make \\d{10} numbers of constants alone`),
+    );
+  });
+
+  test("computed where it is small", async () => {
+    const graph = graphOf(build, 3, "constant");
+    await inferShapes(graph, nodeProbe);
+    expect(graph.valueNamed("y").shape?.[0]).toBe(op === "Pad" ? 4 : 3);
+  });
+});
+
+test.each(Object.entries(fills))("%s of an input: ONNX Runtime computes nothing of it", async (_, build) => {
+  const graph = graphOf(build, 2 ** 31 - 1, "input");
+  await inferShapes(graph, nodeProbe);
+  expect(graph.valueNamed("y").shape?.[1]).toBe(2);
+});
