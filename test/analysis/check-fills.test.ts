@@ -1,6 +1,8 @@
+import Long from "long";
 import { describe, expect, test } from "vitest";
 import { inferShapes } from "../../src/analysis/infer.ts";
 import type { Value } from "../../src/graph/node.ts";
+import { onnx } from "../../src/onnx/schema.js";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
@@ -52,4 +54,46 @@ test.each(Object.entries(fills))("%s of an input: ONNX Runtime computes nothing 
   const graph = graphOf(build, 2 ** 31 - 1, "input");
   await inferShapes(graph, nodeProbe);
   expect(graph.valueNamed("y").shape?.[1]).toBe(2);
+});
+
+const expandTo = (size: number) => [
+  new onnx.NodeProto({ opType: "Constant", output: ["sizes"], attribute: [ints("value_ints", [size, 1])] }),
+  new onnx.NodeProto({ opType: "Constant", output: ["number"], attribute: [float("value_float", 1)] }),
+  new onnx.NodeProto({ opType: "Expand", input: ["number", "sizes"], output: ["filled"] }),
+  new onnx.NodeProto({ opType: "ReduceSum", input: ["filled"], output: ["sum"] }),
+];
+const ints = (name: string, values: number[]) =>
+  new onnx.AttributeProto({ name, ints: values.map((one) => Long.fromNumber(one)), type: 7 });
+const float = (name: string, f: number) => new onnx.AttributeProto({ name, f, type: 1 });
+
+test("of a body", async () => {
+  const graphWith = (size: number) => {
+    const b = new GraphBuilder(18);
+    const body = () =>
+      new onnx.GraphProto({ name: "branch", node: expandTo(size), output: [{ name: "sum" }] });
+    b.output(
+      b.op("If", [b.input("which", [], "bool")], "y", {
+        then_branch: { kind: "graph", value: body() },
+        else_branch: { kind: "graph", value: body() },
+      }),
+    );
+    return b.graph;
+  };
+  await expect(inferShapes(graphWith(2 ** 31 - 1), nodeProbe)).rejects.toThrow(/^Expand "filled" would make/);
+  await inferShapes(graphWith(3), nodeProbe);
+});
+
+test("of a function", async () => {
+  const graphWith = (size: number) => {
+    const b = new GraphBuilder(18, { own: 1 });
+    const [domain, name] = ["own", "Filled"];
+    const opsetImport = [{ domain: "", version: Long.fromNumber(18) }];
+    b.graph.functions.push(
+      new onnx.FunctionProto({ domain, name, output: ["sum"], node: expandTo(size), opsetImport }),
+    );
+    b.output(b.op("Add", [b.input("x", [1]), b.op(name, [], "filled", {}, domain)], "y"));
+    return b.graph;
+  };
+  await expect(inferShapes(graphWith(2 ** 31 - 1), nodeProbe)).rejects.toThrow(/^Expand "filled" would make/);
+  await inferShapes(graphWith(3), nodeProbe);
 });
