@@ -97,7 +97,7 @@ export async function newTrainer({
   };
   if (balanced && !data) throw new UsageError("--class-weights balanced needs data: give --data too");
   const single = balanced && data ? withBalancedClasses(model, chosen, trainedSamples(data, flags)) : chosen;
-  // Which losses read the teacher is decided before the labels decide on kinds of losses.
+  // Decides which losses read the teacher; only after that do the labels decide what kind the other losses are.
   const options = single.teacher ? withTaughtLosses(single) : single;
   const own = options.objective && objectiveOfTexts(options.objective, text);
   const isRead = flags.labels ?? flags.classAxis;

@@ -18,7 +18,7 @@ export function withBalancedClasses<O extends LossOptions>(model: Model, options
     throw new UsageError("--class-weights balanced belongs to --objective cross-entropy");
   }
   const { declared } = choosePrediction(graphOf(model), objective, output).value;
-  // Other axes do not matter for which axis counts the classes, unless labels hint at it.
+  // Free axes count as 1: their lengths decide on the class axis only with the option labelPlaces.
   const shape = declared?.map((dim) => (typeof dim === "number" ? dim : 1));
   const classes = shape && declared?.[objective.classAxis?.(shape) ?? 1];
   const weights = balancedClassWeights(data, typeof classes === "number" ? classes : undefined);

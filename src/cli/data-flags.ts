@@ -96,7 +96,7 @@ export function addTrainingDataFlags(command: Command): string[] {
   const names = addDataFlags(command);
   command.option(
     "--augment <changes>",
-    "random changes while training, with commas, as in flip,crop=4,color=0.2,mixup=0.2; of images: flip mirrors, crop shifts by up to so many pixels (crop=0.125: cuts a window out of the image enlarged by that share), color changes brightness, contrast and saturation by up to that share; of any data: mixup mixes samples and labels of a batch with shares from Beta(α, α)",
+    "random changes while training, with commas, as in flip,crop=4,color=0.2,mixup=0.2; of images: flip mirrors, crop shifts by up to that many pixels (crop=0.125: cuts a window out of the image enlarged by that share), color changes brightness, contrast and saturation by up to that share; of any data: mixup mixes samples and labels of a batch with shares from Beta(α, α)",
     augmentation,
   );
   // A resumed run takes the tokenizer from another folder; it must be the same one.

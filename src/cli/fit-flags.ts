@@ -43,7 +43,7 @@ export function addFitFlags(command: Command): void {
     .option("--no-early-stop", "a resumed run no longer ends early")
     .option(
       "--minimum-change <number>",
-      "what --early-stop takes for an improvement must exceed this (default: 0)",
+      "--early-stop only counts an improvement that exceeds this (default: 0)",
       numberIn(notNegative),
     )
     .option(

@@ -32,7 +32,7 @@ async function readTeacher(text: string): Promise<NonNullable<ObjectiveFlags["ta
   return { teacher: model, ...(output !== undefined && { teacherOutput: output }) };
 }
 
-/** The parts of `--teacher`: a path, in which a colon may be, and an output after another one. */
+/** The parts of `--teacher`: a path, which may contain a colon, and after a further colon an output. */
 export function teacherPath(text: string): { readonly path: string; readonly output?: string } {
   const colon = text.lastIndexOf(":");
   if (colon < 0 || existsSync(text) || !existsSync(text.slice(0, colon))) return { path: text };

@@ -103,7 +103,7 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
     )
     .option(
       "--checkpoint-every <block|count>",
-      "save more memory: keep outputs of blocks and compute what lies between them again in the backward pass; block: at the places that make the peak smallest, a number: at every so many blocks",
+      "save more memory: keep outputs of blocks and compute what lies between them again in the backward pass; block: at the places that make the peak smallest; a number N: at every N-th block",
       checkpointEvery,
     )
     .option(

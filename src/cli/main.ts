@@ -20,7 +20,7 @@ function onInterrupt(): AbortSignal {
   return controller.signal;
 }
 
-// A pattern of a file (a checkpoint's, a tokenizer's) that would take for ever goes on in the engine whose time is linear.
+// If matching a pattern of a file (a checkpoint, a tokenizer) backtracks too long, Node goes on with the engine whose time is linear.
 setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
 matchesInLinearTime();
 

@@ -3,8 +3,8 @@ import { formatBytes } from "../report/byte-count.ts";
 import type { MemoryEstimate } from "../runtime/memory-estimate.ts";
 
 /**
- * What checkpoints, the report and the trained model take beside the step, whose memory ONNX Runtime keeps: the state once, and what
- * is freed late; measured (docs/decisions.md).
+ * Bytes that checkpoints, the report and the trained model take in addition to the step, whose memory ONNX Runtime keeps: the state once, and
+ * memory that is freed late; measured (docs/decisions.md).
  */
 const besides = (state: number): number => state + Math.min(2 * state, 300e6);
 

@@ -20,7 +20,7 @@ export function addPartFlags(command: Command): void {
     )
     .option(
       "--last-blocks <count>",
-      "train only so many of the last blocks, and what comes after them; blocks are what names number, as encoder.layer.11",
+      "train only this number of the last blocks, and what comes after them; blocks are what names number, as encoder.layer.11",
       positiveInteger,
     );
 }

@@ -174,7 +174,7 @@ export async function run(typed: readonly string[], streams: CommandStreams): Pr
       });
     }
     if (argv.length === 0) throw new UsageError("no command given; sorth-onnx --help lists them");
-    // Help with a command that is not there says so, as the command itself would.
+    // `help` for an unknown command gives the same error as that command itself.
     const isUnknown = argv[0] === "help" && argv[1] !== undefined && !Object.hasOwn(commands, argv[1]);
     await program.parseAsync(isUnknown ? argv.slice(1) : argv, { from: "user" });
     return 0;
@@ -197,7 +197,7 @@ async function configured(
   try {
     return [...argv.slice(0, at), ...withConfig(command, argv.slice(at))];
   } catch (error) {
-    // Where the command line itself is wrong, its own reading of it says so.
+    // If the command line itself is wrong, parsing it again reports the error.
     if (error instanceof CommanderError) return argv;
     throw error;
   }
@@ -219,7 +219,7 @@ function report(thrown: unknown, debug: boolean, { stderr }: CommandStreams): 0 
 const tooLarge = /^(Invalid typed array length: \d|Invalid array length$|Array buffer allocation failed)/;
 
 /**
- * The error for users behind one of the system: Ctrl-C, a full disk, a folder that was removed, a permission that is missing, sizes for
+ * Turns an error of the system into one for the user: Ctrl-C, a full disk, a folder that was removed, a permission that is missing, sizes for
  * which there is no memory.
  */
 function ofTheSystem(error: unknown): SorthError | undefined {

@@ -32,7 +32,7 @@ export async function lockRun(folder: string): Promise<() => Promise<void>> {
       taken = true;
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") {
-        // On a full disk the file is there, and empty.
+        // On a full disk the file may exist, and be empty.
         await rm(path, { force: true });
         throw new FileError(`cannot write "${path}": ${reasonOf(error)}`);
       }

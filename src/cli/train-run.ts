@@ -62,7 +62,7 @@ export interface RunContext {
   readonly began?: () => Promise<void>;
 }
 
-/** What a run ends with. */
+/** The results of a run. */
 export interface TrainedRun {
   /** The model that was trained. */
   readonly path: string;
@@ -229,7 +229,7 @@ function defaultsOf(
   flags: TrainFlags,
 ): Readonly<Record<string, string | number>> {
   if (artifact !== undefined) return {};
-  // Beside groups with a rate of their own the default may have no effect, and would be refused if it were given.
+  // If groups have learning rates of their own, the default rate may have no effect: a configuration with it would be refused.
   const counts = options.groups?.every(({ learningRate }) => learningRate === undefined) ?? true;
   return {
     ...((counts || options.learningRate !== undefined) && { lr: options.learningRate ?? 1e-3 }),

@@ -45,7 +45,7 @@ export async function watchRun(run: WatchedRun, terminal: Terminal): Promise<Tra
   const progress = new ProgressLine(terminal.progress);
   const log = new RunLog(folder, run.isResumed);
   const reportAnyway = async () => {
-    // The report is made of the log: where that could not be begun, the run's own error says why.
+    // The report is made from the log. If the log could not be started, the run's own error says why.
     if (log.hasBegun) await run.report?.().catch((reason) => terminal.note(messageOf(reason)));
   };
   let end: TrainingEvent | undefined;

@@ -4,7 +4,7 @@ export const objectiveSummaries: Readonly<Record<string, string>> = {
   mse: "numbers: mean of squared differences",
   l1: "numbers: mean of absolute differences",
   bce: "labels from 0 to 1, each number on its own (several labels a sample): sigmoid",
-  "binary-focal": "the same, with examples that are classified well receding (arXiv 1708.02002)",
+  "binary-focal": "the same, with well-classified examples weighted down (arXiv 1708.02002)",
   huber: "numbers: squared up to delta, linear above, as torch's HuberLoss",
   "smooth-l1": "numbers: squared up to beta, linear above, as torch's SmoothL1Loss",
   cosine: "embeddings: 1 − the cosine between prediction and label",
@@ -17,5 +17,5 @@ export const objectiveSummaries: Readonly<Record<string, string>> = {
     "embeddings: each anchor finds its positive among those of the batch (InfoNCE), or the samples of its class",
   "info-nce": "the same as contrastive",
   triplet: "embeddings: a positive nearer than a negative by a margin, as torch's TripletMarginLoss",
-  "cosine-similarity": "pairs of embeddings with a score: squared difference of their cosine from it",
+  "cosine-similarity": "pairs of embeddings with a score: squared difference of cosine and score",
 };
