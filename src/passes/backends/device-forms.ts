@@ -53,7 +53,7 @@ export const deviceForms: readonly Form[] = [
     name: "channels in fours",
     backends: ["webgpu"],
     change: "Conv of 6, 9, 18 … channels with outputs in fours → the same with channels of zeros added",
-    why: "WebGPU's kernel is wrong by the result's own size (microsoft/onnxruntime issue 29651)",
+    why: "the error of WebGPU's kernel is as large as the result (microsoft/onnxruntime issue 29651)",
     pass: async () => fillChannels(),
   },
   {
@@ -61,7 +61,7 @@ export const deviceForms: readonly Form[] = [
     backends: ["webgpu"],
     change:
       "Conv with an even number of groups of 5, 6, 7, 9 … outputs, ConvTranspose whose groups read 2, 4, 6 … channels and write one → the same with further outputs of zeros",
-    why: "WebGPU's kernels are wrong by the result's own size",
+    why: "the error of WebGPU's kernels is as large as the result",
     pass: async () => fillGroups(),
   },
   {

@@ -7,7 +7,7 @@ import { dimAt } from "../../graph/shapes.ts";
 import { changes, definePass } from "../pass.ts";
 
 /**
- * Gives each group of a convolution further output channels, of zeros, where WebGPU's kernels would be wrong by the result's own size.
+ * Gives each group of a convolution further output channels, of zeros, where the error of WebGPU's kernels would be as large as the result.
  *
  *     Conv(x, w) {group: 2}, w [12, C, …]  →  the outputs 0…5 and 8…13 of Conv(x, w with [16, C, …])
  *     ConvTranspose(x, w) {group: G}, w [C, 1, …]  →  every second output of ConvTranspose(x, w with [C, 2, …])
@@ -33,7 +33,7 @@ function missingOutputs(node: Node): number {
   const each = dimAt(shape, 0) / group;
   // With an even number of groups, four outputs at a time are taken across the border of two groups.
   if (node.op === "Conv") return group % 2 === 0 && each > 4 ? (4 - (each % 4)) % 4 : 0;
-  // Channels are read in twos or fours, and the weights of other ones are taken where a group has one output.
+  // Channels are read in twos or fours; in a group with one output, the kernel takes the weights of other channels.
   return node.op === "ConvTranspose" && shape[1] === 1 && each % 2 === 0 ? 1 : 0;
 }
 

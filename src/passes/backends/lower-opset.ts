@@ -14,7 +14,7 @@ export const newerOperators: ReadonlySet<string> = new Set([
 const newerAttributes = ["output_dtype", "precision", "round_mode"];
 
 /**
- * Writes a graph in an older opset, in which the device has kernels. All that operators were given since opset 21 is further types.
+ * Writes a graph in an older opset, in which the device has kernels. What other operators gained since opset 21 is further types only.
  *
  *     opset 24: y = MaxPool(x)  →  opset 21: y = MaxPool(x)
  */

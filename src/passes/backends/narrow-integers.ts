@@ -56,7 +56,7 @@ class Narrowing {
     this.#sizes = sizes;
   }
 
-  /** Makes a value of 64 bits one of 32; its readers get a copy of 64 bits, which goes where nothing reads it. */
+  /** Makes a value of 64 bits one of 32; its readers get a copy of 64 bits, which is removed where nothing reads it. */
   narrow(value: Value): void {
     this.#narrowed.set(retype(this.#graph, this.#g, typed(value), "int32"), typed(value));
   }

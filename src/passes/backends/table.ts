@@ -96,7 +96,7 @@ export interface Lowering {
    * @internal
    */
   readonly layout?: (facts: LayoutFacts) => Promise<Pass<ValuesOnRows>>;
-  /** Parameters of at most so many numbers are packed for the optimizer; absent where none are. */
+  /** Parameters of at most this many numbers are packed for the optimizer; absent where none are. */
   readonly packed?: number;
   /** A pass over a graph that computes in half precision, before the others; absent where the backend has kernels for it. */
   readonly half?: () => Promise<Pass<unknown>>;

@@ -10,7 +10,7 @@ import { movedInputs } from "./moved-inputs.ts";
 export const mostOf32Bits = 2 ** 31 - 1;
 
 /**
- * What the numbers of an input are held to, the first that suffices. No vocabulary exceeds the first, under which a sum of 2,047 of them
+ * Limits for the numbers of an input, of which the first that suffices is taken. No vocabulary exceeds the first, under which a sum of 2,047 of them
  * fits into 32 bits; the others are for products of attention masks and of sums over them.
  */
 const ladder = [2 ** 20, 2 ** 15, 2 ** 10, 2 ** 5 - 1];
@@ -20,7 +20,7 @@ const usualLimit = 2 ** 20;
 export interface WholeNumberSizes {
   /** By value of int64 or int32; none where it may exceed 32 bits or is not known. */
   readonly sizes: ReadonlyMap<Value, number>;
-  /** What the fed numbers of int64 inputs are held to. */
+  /** The limit for the fed numbers of each int64 input. */
   readonly limits: ReadonlyMap<Value, number>;
 }
 
@@ -37,13 +37,16 @@ export function wholeNumberSizes(graph: Graph): WholeNumberSizes {
     for (const input of lowered) {
       const next = ladder[ladder.indexOf(limits.get(input) ?? 0) + 1];
       limits.set(input, next ?? usualLimit);
-      // Where the lowest does not suffice, none is needed.
+      // If even the lowest limit does not suffice, the operator computes with 64 bits anyway, and no lower limit is needed.
       if (next === undefined) fixed.add(input);
     }
   }
 }
 
-/** The largest size of an operator's results, by those of the numbers that it reads; that of the largest where none stands here. */
+/**
+ * The largest size of an operator's results, by those of the numbers that it reads. An operator that is not listed has results no larger than the
+ * largest number it reads.
+ */
 const results: ReadonlyMap<string, ResultSize> = new Map<string, ResultSize>([
   ...["Add", "Sub"].map((op): [string, ResultSize] => [op, (sizes) => sizes.reduce((a, b) => a + b)]),
   ["Mul", (sizes) => sizes.reduce((a, b) => a * b)],

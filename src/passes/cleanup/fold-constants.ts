@@ -11,7 +11,7 @@ import { liftConstants } from "./lift-constants.ts";
  * (at the batch size it was inferred with), and all that follows from them, computed by ONNX Runtime in one run. So the
  * chains of Shape, Gather, Concat by which exporters compute shapes vanish. Integers and flags of any size are stored,
  * floats up to 65,536 elements. Random operators, nodes with bodies and operators outside the standard domain stay.
- * For an inferred graph; nodes without readers go, values keep their identity.
+ * For an inferred graph; nodes without readers are removed, values keep their identity.
  *
  *     n = Gather(Shape(x), 0), x: [64, 8]  →  const n = 64
  *

@@ -53,7 +53,7 @@ export const inlineFunctions = defineGraphPass({
   },
 });
 
-/** @param prefix - put before names inside a body, which must not be those of a value outside of it */
+/** @param prefix - put before names inside a body, because these must differ from the names of values outside it */
 function inlineCalls(
   graph: Graph,
   functions: Functions,

@@ -7,9 +7,9 @@ import { positionsOf } from "./rows.ts";
 /** What work costs in both layouts with its gradients, in microseconds of one thread. */
 export interface LayoutCosts {
   readonly convolution: (sizes: ConvolutionSizes) => CostPair;
-  /** Of BatchNormalization of an image with this many elements and positions. */
+  /** The cost of BatchNormalization of an image with this many elements and positions. */
   readonly normalization: (elements: number, positions: number) => CostPair;
-  /** Of a change of layout, in one direction. */
+  /** The cost of a change of layout, in one direction. */
   readonly conversion: (elements: number) => number;
 }
 

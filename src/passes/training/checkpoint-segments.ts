@@ -23,7 +23,7 @@ import { bytesOf, dependents, late } from "./late.ts";
 export const checkpointSegments = definePass({
   name: "checkpoint-segments",
   options: {
-    /** "block": at the cuts that make the peak smallest; a number: at every so many cuts. */
+    /** "block": at the cuts that make the peak smallest; a number N: at every N-th cut. */
     every: "block" as "block" | number,
     /** Nodes of the gradients, each with the gradient at whose arrival it was emitted. */
     arrivals: new Map() as ReadonlyMap<Node, Typed>,

@@ -8,7 +8,7 @@ interface Place {
 
 /**
  * The places at which a forward pass is cut so that the peak of its memory is smallest: the values kept at the places, and what
- * is kept inside of the largest segment while the gradients of that segment are computed. For equal layers these are about √n
+ * is kept inside the largest segment while the gradients of that segment are computed. For equal layers these are about √n
  * segments of n layers; where a place is much narrower than the layers before it, every place.
  * @param inner - bytes that the backward pass reads of each node's results
  * @returns indices of places, in order; none if cutting saves nothing
