@@ -72,7 +72,7 @@ function withInputs(model: Model, mark: Mark, defaults: ReadonlyMap<string, Tens
   const free = new Map(
     mark.layers.flatMap(({ parameters, groups }): [string, number][] => {
       const { down, up } = matricesIn(parameters);
-      // Beside groups B has a part of A's rank.
+      // In a layer with groups, each group of B has only a part of A's rank.
       return down === undefined || up === undefined || groups !== undefined
         ? []
         : [

@@ -135,7 +135,7 @@ export interface LayerToAdapt {
   readonly kind: AdapterKind;
   readonly settings: LayerSettings;
   readonly tensors: AdapterTensors;
-  /** Of the units' weights, if the kind needs them. */
+  /** Norms of the units' weights, if the kind needs them. */
   readonly norms: Float64Array;
 }
 

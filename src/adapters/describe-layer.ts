@@ -50,7 +50,7 @@ export function layerOfSite(site: Site): DescribedLayer | RefusedLayer {
   };
 }
 
-/** The projections inside of an Attention, whose one weight holds those of queries, keys and values side by side. */
+/** The projections inside an Attention, whose one weight holds those of queries, keys and values side by side. */
 export function layerOfAttention(node: Node): DescribedLayer | RefusedLayer {
   const [data, operand, added] = node.inputs;
   const [product] = node.outputs;
@@ -167,7 +167,7 @@ function geometryOf(node: Node): Record<string, readonly number[] | string> {
 /** A layer's module: `fc1` of `fc1.weight`, else what the node's name says, else the weight's name. */
 function moduleNamed(node: Node, weight: Value): string {
   const module = moduleOf(node);
-  // Both layers that tied weights have cannot be called by them.
+  // Two layers with tied weights cannot both be named after the weight.
   if (module !== undefined && isTied(weight)) return module;
   const own = isAnonymous(weight) ? foldedFrom(weight) : [weight.name, ...foldedFrom(weight)];
   for (const name of own) {

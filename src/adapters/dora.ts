@@ -163,7 +163,7 @@ function wholeTable(writer: NodeWriter, layer: Layer): string {
 }
 
 /**
- * From products with a weight that the operator itself dequantizes, which so never exists as a whole: with s the scaling,
+ * Computed from products, because the operator dequantizes its weight itself and the whole weight never exists: with s the scaling,
  * ‖W + s·BA‖² = ‖W‖² + rowsum(B ∘ (2s·W·Aᵀ + s²·B·A·Aᵀ)).
  */
 function writePacked(

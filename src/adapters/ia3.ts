@@ -112,7 +112,7 @@ export const ia3: AdapterKind = {
 const ofInputs = (layers: readonly AdapterLayer[]) =>
   layers.filter((layer) => (layer as Ia3Layer).feedforward);
 
-/** The last part of the factors' name in a model. PEFT calls both `ia3_l`. */
+/** The last part of the factors' name in a model. PEFT calls both kinds, of inputs and of results, `ia3_l`. */
 export const partOf = (feedforward: boolean): string => (feedforward ? "ia3_l_input" : "ia3_l");
 
 /** The factors of a layer, and whether they scale its inputs. */

@@ -19,15 +19,15 @@ export type WeightNumbers = () => Float64Array;
 /** A way to adapt a layer: one file each. */
 export interface AdapterKind {
   readonly name: string;
-  /** The settings that ask for it. */
+  /** The settings that choose this kind. */
   readonly asked: Pick<Required<AdapterSettings>, "dora" | "ia3">;
   /** Why a layer cannot have such an adapter; undefined if it can. */
   refuses(layer: Layer, settings: LayerSettings): string | undefined;
-  /** Why the adapter has to stay beside a layer whose weight takes others; undefined if it can be merged. */
+  /** Why an adapter of this kind cannot be merged into a weight that takes other kinds; undefined if it can. */
   stays?(layer: Layer): string | undefined;
   /** What is put beside layers, for a message: `adapters of rank 8`. */
   describes(settings: LayerSettings): string;
-  /** Whether the adapter begins with, and its nodes are written with, the norms of the units' weights. */
+  /** Whether the first numbers of the adapter, and its nodes, need the norms of the units' weights. */
   readonly needsNorms?: true;
   /** The numbers with which an adapter begins: the model's outputs stay as they were. */
   fresh(layer: Layer, settings: LayerSettings, random: Random, norms: Float64Array): AdapterTensors;
@@ -39,8 +39,8 @@ export interface AdapterKind {
    * @param base - the layer's result without the adapter
    * @param result - the name that the layer's result with the adapter gets
    * @param norms - of the units' weights, if the kind needs them
-   * @returns for an adapter in front of the layer: the values that the layer's operator then reads, by those in whose place; its
-   *   result keeps its name
+   * @returns for an adapter in front of the layer: the values that the layer's operator then reads, by the values that they replace; its result
+   * keeps its name
    */
   write(
     writer: NodeWriter,
@@ -70,7 +70,7 @@ export interface AdapterKind {
     settings: LayerSettings,
     share: number,
   ): (unit: number) => Float64Array;
-  /** What it adds to the layer's bias, if it changes that. */
+  /** What the adapter adds to the layer's bias, if it changes the bias. */
   changeOfBias?(tensors: AdapterTensors, bias: Float64Array, share: number): Float64Array | undefined;
   /** Whether several adapters on one layer act one after the other, each on the weight with those before. */
   readonly compounds?: boolean;
@@ -86,6 +86,6 @@ export interface AdapterKind {
   withoutScaling(layer: AdapterLayer, adapter: Adapter): AdapterLayer;
   /** An adapter's settings as options for a run that goes on from it. @param only - a pattern for some of its layers */
   optionsOf(adapter: Adapter, only: (layers: readonly AdapterLayer[]) => RegExp): LoraOptions;
-  /** PEFT's configuration of an adapter, without what all kinds have. */
+  /** PEFT's configuration of an adapter, without the fields that all kinds have. */
   configOf(adapter: Adapter): Readonly<Record<string, unknown>>;
 }

@@ -15,7 +15,7 @@ export const kindOf = ({
 }: Pick<LayerSettings, "dora"> & { readonly ia3?: boolean }): AdapterKind =>
   isIa3 ? ia3 : isDora ? dora : lora;
 
-/** The kind whose parts are these, by their names. */
+/** The kind whose parts have these names. */
 export const kindOfParts = (parts: AdapterTensors): AdapterKind =>
   kindOf({
     ia3: Object.keys(parts).some((part) => part.startsWith("ia3_")),

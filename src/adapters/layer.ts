@@ -9,7 +9,7 @@ export interface Layer {
   readonly name: string;
   /** Its module in the source, by which PEFT names it; the weight's name if the source is not known. */
   readonly module: string;
-  /** What the names of its adapter's parameters begin with: its weight, or its module if another layer reads the weight otherwise. */
+  /** What the names of its adapter's parameters begin with: its weight, or its module if another layer reads the weight in another way. */
   readonly stem: string;
   /** `right`: Y = x·W. `left`: Y = W·x. `convolution`: Y = conv(x, W). `embedding`: Y = W[x], whose inputs are the rows of W. */
   readonly form: "right" | "left" | "convolution" | "embedding";
@@ -33,13 +33,13 @@ export interface Layer {
   readonly groups?: number;
   /** Whether the convolution is a transposed one, whose weight is [in, out / groups, …kernel]. */
   readonly upward?: true;
-  /** Whether the product lies inside of the operator (Attention), so that an adapter can only change the weight that it reads. */
+  /** Whether the product lies inside the operator (Attention), so that an adapter can only change the weight that it reads. */
   readonly inside?: true;
   /** The bias that the layer adds; absent if it adds none. */
   readonly bias?: LayerBias;
   /** How the weight that the operator reads follows from the stored one; a text says why nothing can be merged into it. */
   readonly stored: WeightForm | string;
-  /** The same from the output of a DequantizeLinear on. */
+  /** The same, starting from the output of a DequantizeLinear. */
   readonly dequantized?: DequantizedForm;
   /** Whether the operator itself dequantizes the weight (MatMulNBits, GatherBlockQuantized). */
   readonly packed?: true;
@@ -51,7 +51,7 @@ export interface WeightForm {
   readonly unitsFirst: boolean;
   /** Name of the operand. */
   readonly operand: string;
-  /** The operator multiplies the product with it (Gemm's alpha). */
+  /** A factor by which the operator multiplies the product (Gemm's alpha). */
   readonly factor: number;
   /** Shape of the operand. */
   readonly dims: readonly number[];
@@ -77,7 +77,7 @@ export const inputsOf = ({ unit: [inputs = 1, ...kernel], groups = 1 }: Layer): 
   ...kernel,
 ];
 
-/** Layers that read one weight in one way share an adapter, as calls of one module in PyTorch do: those with the same text. */
+/** A text that is the same for layers that read one weight in the same way: they share an adapter, as calls of one module do in PyTorch. */
 export function readingOf(layer: Omit<Layer, "stem">): string {
   const { weight, form, unit, units, groups, upward } = layer;
   const { unitsFirst, steps = [] } = formOf(layer) ?? {};
@@ -86,7 +86,7 @@ export function readingOf(layer: Omit<Layer, "stem">): string {
   return JSON.stringify([weight, form, unit, units, groups, upward, turned]);
 }
 
-/** A layer with what only a graph in memory has. */
+/** A layer with the details that only a graph in memory has, such as its node. */
 export interface FoundLayer extends Layer {
   /** Names that --include and --exclude match. */
   readonly names: readonly string[];
@@ -96,7 +96,7 @@ export interface FoundLayer extends Layer {
   readonly last: Node;
 }
 
-/** A layer before those of the graph are told apart by their names. */
+/** A layer before the layers of the graph get modules of different names. */
 export type DescribedLayer = Omit<FoundLayer, "stem">;
 
 /** A layer that takes no adapter. */

@@ -121,7 +121,7 @@ function withAllCalls(
   for (const layer of all) {
     if (chosen.includes(layer)) continue;
     const of = first.get(readingOf(layer))?.name;
-    const both = `"${layer.name}" reads the weight of "${of}" as that does, so that an adapter acts on both`;
+    const both = `"${layer.name}" and "${of}" read one weight in the same way, so that an adapter acts on both`;
     if (!kept.includes(layer)) throw new UsageError(`${both}: exclude both, or none`);
     onMessage?.(both);
   }
@@ -145,9 +145,9 @@ export const inferForLayers = (
   inferShapes(graph, probe, { ...(batch !== undefined && { batch }), ...(dims && { dims }), open: true });
 
 /**
- * Layers of different weights have different modules; those that the names do not tell apart are called by their weights. Other
- * readings of a weight are other layers: beside an embedding, or the first reading, they are called by their own names. After a merge
- * that gave some of them weights of their own they are called as before.
+ * Gives layers of different weights different modules. Layers that names do not tell apart get the names of their weights as modules. If layers
+ * read one weight in different ways, the embedding, or else the first of them, keeps the module, and the others get their own names. These names
+ * stay the same after a merge that gave some of the layers weights of their own.
  */
 function withOwnModules(found: readonly DescribedLayer[]): FoundLayer[] {
   const layers = found.map((layer) => ({ ...layer, weight: layer.weight.replace(/\.merged(_\d+)?$/, "") }));
@@ -174,7 +174,7 @@ function withOwnModules(found: readonly DescribedLayer[]): FoundLayer[] {
   });
 }
 
-/** Tells of which layers the module has several weights. */
+/** Returns a function that says whether layers of several weights have the module of this layer. */
 function ofSeveralWeights(layers: readonly DescribedLayer[]): (layer: DescribedLayer) => boolean {
   const weights = new Map<string, Set<string>>();
   for (const { module, weight } of layers) {
@@ -183,7 +183,7 @@ function ofSeveralWeights(layers: readonly DescribedLayer[]): (layer: DescribedL
   return ({ module }) => (weights.get(module)?.size ?? 1) > 1;
 }
 
-/** Gives the first layer of which a text is the same; an embedding before others. */
+/** Returns a function that gives the first layer with the same text as this one; an embedding comes before others. */
 function firstOf(layers: readonly DescribedLayer[], of: (layer: DescribedLayer) => string) {
   const first = new Map<string, DescribedLayer>();
   for (const layer of layers) {

@@ -54,7 +54,7 @@ export function adapterOf(model: Model): Adapter {
       return [source, exchange ? withAxesExchanged(tensor) : tensor] as const;
     }),
   );
-  // Files from before DoRA and IA³ do not say that theirs is none.
+  // Files from before DoRA and IA³ do not say that their adapter is neither.
   const { rank, alpha, scaling, dropout, dora = false, ia3 = false } = first.settings;
   return { rank, alpha, scaling, dropout, dora, ia3, layers: [...layers.values()], saved };
 }

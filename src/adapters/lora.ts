@@ -124,7 +124,7 @@ function rowsOf(
   };
 }
 
-/** What an adapter sees of the layer's input, in the type of its numbers. Indices have no dropout, in PEFT neither. */
+/** What an adapter sees of the layer's input, in the type of its numbers. Indices get no dropout, as in PEFT. */
 export function inputOf(writer: NodeWriter, layer: Layer, { dropout }: LayerSettings): string {
   if (layer.form === "embedding") return layer.input;
   const type = typeOf(layer);
@@ -203,7 +203,7 @@ export function changedWeight(
   return { operand, changed: writer.op("Add", "sum", [wide, scaled]) };
 }
 
-/** What a layer's operator reads at a place. */
+/** The name of the value that a layer's operator reads as its input `index`. */
 export const operandOf = ({ graph }: NodeWriter, { product }: Layer, index: number): string =>
   graph.valueNamed(product).producer?.inputs[index]?.name ?? "";
 

@@ -13,7 +13,7 @@ export interface MarkedLayer extends Layer {
   readonly parameters: Readonly<Record<string, string>>;
   /** What the layer's result without the adapter is called. */
   readonly base: string;
-  /** For an adapter in front of the layer: what the layer's operator reads, by the values in whose place. */
+  /** For an adapter in front of the layer: what the layer's operator reads, by the values that it replaces. */
   readonly reads?: Readonly<Record<string, string>>;
 }
 

@@ -16,7 +16,7 @@ import { type MatchedLayer, matched } from "./match.ts";
 export interface MergeOptions {
   /** Only layers of which a name matches: of their module, node or weight; of a replaced parameter its own name. */
   readonly include?: RegExp;
-  /** Not these. */
+  /** Layers and parameters to leave out. */
   readonly exclude?: RegExp;
   /** Receives messages about weights with the same numbers that the adapter leaves alone. */
   readonly onMessage?: (message: string) => void;

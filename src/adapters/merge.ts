@@ -163,7 +163,7 @@ function withChanges(model: Model, changes: readonly Change[], told?: Told): Mod
       });
     const [only] = lists;
     if (isComputed && only && lists.length === 1 && areAllReaders(value, only) && tensor.type !== "float16") {
-      // Nothing has to be read to know whether the sum is another one, and finite.
+      // The size of the change alone tells whether the sum differs from the weight and is finite: the weight need not be read.
       const extent = extentOf(only);
       if (extent === 0) continue;
       if (extent < safeExtent) {
@@ -189,7 +189,7 @@ function withChanges(model: Model, changes: readonly Change[], told?: Told): Mod
       if (same) same.paths.push(...paths);
       else groups.push({ list, sum, paths });
     }
-    // What else reads the numbers keeps the old ones; else the first layer's stay under the name.
+    // Other readers of the weight keep the old numbers. If there are none, the first layer's new numbers get the old name.
     const keepsOld = !areAllReaders(value, lists.flat()) || !groups.every(isChanged);
     for (const [i, group] of groups.entries()) {
       const merged = isComputed ? computed(group.list) : rounded(tensor, group.sum, value.name);
@@ -204,7 +204,7 @@ function withChanges(model: Model, changes: readonly Change[], told?: Told): Mod
 
 /** Bytes of changed weights from which they are computed when they are read, so that the process holds one at a time. */
 const computedFrom = 64 * 2 ** 20;
-/** Smaller weights are kept. */
+/** Weights with fewer bytes are computed at once and kept. */
 const computedLeast = 2 ** 20;
 /** A sum with a smaller change is finite in float32, float64 and bfloat16, whose weights are smaller than 3e38. */
 const safeExtent = 1e37;

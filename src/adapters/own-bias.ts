@@ -9,9 +9,9 @@ import { bytesField, graphFields } from "../onnx/wire.ts";
 export interface OwnBias {
   /** Name of the new initializer. */
   readonly name: string;
-  /** What the node computes that reads it, in the file. */
+  /** The output of the node that reads it, as the file names it. */
   readonly output: string;
-  /** The records that replace that node's. */
+  /** The records that replace the record of that node. */
   readonly records: readonly Uint8Array[];
 }
 
@@ -22,7 +22,7 @@ export interface OwnBias {
  *     Gemm(x, w)  →  Gemm(x, w, bias)         MatMul(x, w)  →  Add(MatMul(x, w), bias)         Add(y, shared)  →  Add(y, bias)
  *
  * @param weight - the layer's, which no other reads
- * @returns undefined where the layer is another one, or its bias is not that of several layers
+ * @returns undefined for another form of layer, or a bias that belongs to this layer alone
  */
 export function ownBias(graph: Graph, weight: Value): OwnBias | undefined {
   const [use, ...others] = weight.uses;

@@ -42,7 +42,7 @@ export function encodeAdapter(adapter: Adapter): AdapterFiles {
   return { tensors: joinChunks(pieces), config: `${config}\n` };
 }
 
-/** PEFT's name of a module inside of other modules with adapters, such as the last projection of an attention. */
+/** PEFT's name of a module inside other modules with adapters, such as the last projection of an attention. */
 const beneath = (module: string, modules: readonly string[]): string =>
   modules.reduce(
     (name, outer) => (name.startsWith(`${outer}.`) ? `${outer}.base_layer${name.slice(outer.length)}` : name),
@@ -87,7 +87,7 @@ export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the
   const saved = new Map<string, Tensor>();
   for (const [key, tensor] of all) {
     const whole = key.startsWith(prefix) ? key.slice(prefix.length) : key;
-    // A module inside of one with an adapter lies below that one's own layer.
+    // A module inside a module with an adapter lies below the `base_layer` of the outer one.
     const name = whole.replaceAll(".base_layer.", ".");
     // PEFT leaves out the adapter's name (`default`) in files, but not in the model's state_dict.
     const found = /^(.+)\.(?:(lora_[AB])(?:\.\w+)??\.weight|(lora_embedding_[AB])(?:\.\w+)?)$/.exec(name);
@@ -156,7 +156,7 @@ function patternFor(patterns: Readonly<Record<string, unknown>>, module: string)
 }
 
 function isRegularMatch(key: string, module: string, part: "end" | "whole" = "end"): boolean {
-  // A pattern of a file must not take the program's time.
+  // A pattern that a file gives must not take the program's time.
   if ((part === "end" && /^[\w.]+$/.test(key)) || mayBacktrack(key)) return false;
   try {
     return matchesAny(new RegExp(`^${part === "end" ? "(.*\\.)?" : ""}(${key})$`), [module]);

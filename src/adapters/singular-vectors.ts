@@ -1,6 +1,6 @@
 import { Random } from "../random.ts";
 
-/** After so many directions the singular values are looked at again. */
+/** The singular values are checked again after this many directions. */
 const between = 16;
 
 /**
@@ -31,7 +31,7 @@ export function singularVectors(
   let next = anyDirection();
   let before: readonly number[] = [];
   while (directions.length < most) {
-    // Where the directions so far are closed under WᵀW, another one begins.
+    // If WᵀW maps the directions found so far among themselves, the search goes on from a new direction.
     if (!makeUnit(next, directions)) {
       next = anyDirection();
       if (!makeUnit(next, directions)) break;

@@ -16,7 +16,7 @@ export class WeightEdits {
   readonly #graph: Graph;
   readonly #initializers = new Map<string, Tensor>();
   readonly #appended: Tensor[] = [];
-  /** Other names of what nodes read, by the present ones. */
+  /** For each node, new names of the values that it reads, by their present names. */
   readonly #names = new Map<Node, Readonly<Record<string, string>>>();
   /** Records of nodes that stand in front of a node. */
   readonly #copies = new Map<Node, readonly Uint8Array[]>();
@@ -80,7 +80,7 @@ export class WeightEdits {
     this.#names.set(node, { ...this.#names.get(node), [from]: to });
   }
 
-  /** The new numbers of a weight in external data go there too. */
+  /** If a weight is in external data, its new numbers go there too. */
   #apart({ initializer }: Value, name: string): void {
     if (initializer?.external || this.#model.apart.has(initializer?.name ?? "")) this.#external.push(name);
   }

@@ -26,7 +26,7 @@ export function extentOf(targets: readonly Target[]): number {
   return Number.isNaN(extent) ? Number.POSITIVE_INFINITY : extent;
 }
 
-/** Memory that is used again for each weight: what is thrown away would lie around until the next garbage collection. */
+/** Memory that is used again for each weight: discarded arrays would stay in memory until the next garbage collection. */
 export class Scratch {
   #array = new Float64Array();
 
