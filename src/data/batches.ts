@@ -114,12 +114,15 @@ export function splitRows(
   return { train: order.slice(held).sort(), validation: order.slice(0, held).sort() };
 }
 
-/** Some of so many samples, the same ones for each call, from all over them: files are often sorted by class. */
+/**
+ * The indices of `count` random samples of a dataset, the same ones for each call. They come from all over it, because files are often sorted by
+ * class.
+ */
 export function drawnRows({ size, inOrder }: Pick<Dataset, "size" | "inOrder">, count: number): Uint32Array {
   const rows = shuffledIndices(0, 0, size).slice(0, count);
   return inOrder ? rows.sort() : rows;
 }
 
-/** Those samples of a dataset. */
+/** The samples of a dataset that {@link drawnRows} chooses; the dataset itself if it has no more. */
 export const drawn = (dataset: Dataset, count: number): Dataset =>
   count >= dataset.size ? dataset : subset(dataset, drawnRows(dataset, count));

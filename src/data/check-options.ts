@@ -9,7 +9,7 @@ const names = {
   ...{ languageModel: true, resize: true, augment: true, validation: true, seed: true },
 } as const satisfies OptionNames<DataOptions>;
 
-/** @throws UsageError for an option that loadData does not have, or a value that there is not */
+/** @throws UsageError for an option that loadData does not have, or a value that an option does not take */
 export function checkDataOptions(options: DataOptions): void {
   checkKnown("loadData", options, names);
   checkChoice("missing (--missing)", options.missing, ["mean", "zero", "drop"]);

@@ -21,7 +21,7 @@ export interface Hash {
   readonly text: string;
 }
 
-/** Checksums of other writers, which a run that they wrote brings along, by the word in front of the colon. */
+/** Kinds of checksums that other programs write into the runs that they begin, by the word before the checksum's colon. */
 const others = new Map<string, () => Hash>();
 
 /** Makes {@link identityOf} understand checksums of another kind. */
@@ -56,7 +56,7 @@ function read(dataset: Dataset, hash: Hash): DataIdentity {
     if (isPending(filled)) filled.catch(() => {});
     return isPending(filled);
   };
-  // The first sample shows it, mostly: then no other one is read for this.
+  // Mostly the first sample already shows that the dataset answers with promises: then no other sample is read here.
   if (isLate(dataset.fill([0], inputs, targets))) return identifiedBy(name);
   for (let start = 0; start < size; start += rows) {
     const count = Math.min(rows, size - start);

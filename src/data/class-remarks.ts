@@ -41,7 +41,7 @@ export function classRemarks(train: Dataset, held: Dataset | undefined, classes:
   ];
 }
 
-/** The classes that occur, in order; undefined for labels that are no classes, or come while a run trains. */
+/** The classes that occur, in order; undefined for labels that are not classes, or that are made while a run trains. */
 function classesIn(dataset: Dataset, classes: number): ReadonlySet<number> | undefined {
   const counts = classes > mostClasses ? undefined : countClasses(dataset, classes);
   return counts && new Set(counts.flatMap((count, label) => (count > 0 ? [label] : [])));

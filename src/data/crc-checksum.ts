@@ -4,7 +4,7 @@ import { type Hash, learnChecksum } from "./checksum.ts";
 /** The kind of checksum that the Python workers of a distributed run write: theirs is quick in NumPy. */
 export const crcKind = "crc32";
 
-/** Makes a run that Python workers wrote known by its data. */
+/** Lets the data of a run that Python workers wrote be compared by their checksum. */
 export const learnCrc = (): void => learnChecksum(crcKind, () => new Crc());
 
 /** CRC-32 of the doubles, little-endian. */

@@ -28,7 +28,7 @@ export type Filled = void | Promise<void>;
 export const isPending = (filled: Filled): filled is Promise<void> =>
   typeof (filled as Promise<void> | undefined)?.then === "function";
 
-/** Starts a fill ahead of its time. If it fails, the promise rejects when it is awaited; a caller that stops before need not. */
+/** Starts a fill ahead of its time. If it fails, the promise rejects when it is awaited; a caller that stops earlier need not await it. */
 export function startedFill(fill: () => Filled): Promise<void> {
   const filled = (async () => fill())();
   filled.catch(() => {});

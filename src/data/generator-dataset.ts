@@ -62,7 +62,7 @@ export async function generatorDataset(
       ...{ name: key, type, shape },
       ...(ofClasses !== undefined && { classes: ofClasses }),
       ...(bytes && { bytes }),
-      // Nothing reads all samples before training: bounds that make nothing of the numbers.
+      // No code reads all samples before training, so the true range is not known: bytes count as pixels, and other numbers stay as they are.
       range: () => ({ least: 0, most: bytes ? 255 : 1, whole: type === "integer" }),
       fill: async (indices, target, pass) => {
         const samples = await reader.read(indices, pass);
@@ -95,7 +95,7 @@ export async function generatorDataset(
     ...made,
     inOrder: true,
     close: () => reader.close(),
-    // What identifies samples that come late anyway, without a look at one.
+    // By default the name identifies the samples, as it does for every dataset that answers with promises; no sample is read for this.
     fingerprint: fingerprint ?? name,
   };
 }
@@ -115,7 +115,7 @@ class Pass {
     this.#samples = made[Symbol.asyncIterator]?.() ?? made[Symbol.iterator]?.();
     if (!this.#samples) {
       throw new UsageError(
-        `${name} returns no samples to go through, one after another: write function* or async function*, and yield them`,
+        `${name} does not return an iterator of samples: write function* or async function*, and yield them`,
       );
     }
   }

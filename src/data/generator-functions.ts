@@ -10,7 +10,7 @@ export interface GeneratorFunctions {
    * yield the same samples, so that a resumed run, which skips those that it has seen, goes on with the same bits.
    *
    * Samples are copied as they come, so the generator may reuse its arrays. An error that it throws ends the run before the
-   * step that needs the sample, and reaches the caller unchanged; so does too few samples. A pass that is not read to its end
+   * step that needs the sample, and reaches the caller unchanged; so does the error for too few samples. A pass that is not read to its end
    * is ended with `return`, so that the generator's `finally` runs.
    *
    * @throws UsageError unless the size is a whole number above 0; DataError for a generator without a sample

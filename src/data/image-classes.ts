@@ -23,7 +23,7 @@ const folderParts: Readonly<Record<string, "train" | "validation" | "test">> = {
   ...{ test: "test", testing: "test" },
   ...{ val: "validation", valid: "validation", validation: "validation" },
 };
-/** Names of images, also of those that no reader here decodes: to leave them out without a word would be to lose them. */
+/** File names of images, including formats that no reader here decodes, so that such files are reported and not left out silently. */
 const imageNames = /\.(png|jpe?g|jfif|webp|gif|bmp|tiff?|avif|hei[cf]|jxl|jp2|p[bgp]m)$/i;
 
 /**

@@ -54,7 +54,7 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   }
   const info = await stat(spec).catch(() => undefined);
   if (info?.isDirectory()) return loadFolder(spec, options);
-  // To open a pipe would wait for somebody who writes into it.
+  // Opening a pipe would wait for a process that writes into it.
   if (info && !info.isFile())
     throw new FileError(`cannot read "${spec}": it is a pipe, a device or a socket; give an ordinary file`);
   const { isTable } = await import("./tables/open-node.ts");
@@ -160,7 +160,7 @@ async function loadFolder(folder: string, options: DataOptions): Promise<SplitDa
   const { isArrayFile, loadArrays } = await import("./arrays/load-node.ts");
   const files = (await readdir(folder)).filter(isArrayFile).sort();
   if (files.length > 0) {
-    // A file may lie there as it is and packed.
+    // If a file is there both plain and gzipped, only the plain one is read.
     const once = files.filter((file) => !files.includes(file.replace(/\.gz$/i, "")) || !/\.gz$/i.test(file));
     return loadArrays(
       once.map((file) => join(folder, file)),

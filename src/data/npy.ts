@@ -39,7 +39,7 @@ export function parseNpy(bytes: Uint8Array, where: string): NpyArray {
       `${where}: an array of shape [${shape.join(", ")}] and type ${descr} takes ${expected} bytes, but ${found} follow the header; the file is damaged`,
     );
   }
-  // Not slice(): of a Buffer it is no copy.
+  // Not slice(): a Buffer's slice is not a copy.
   const copy = new Uint8Array(bytes.subarray(dataAt));
   if (swap) swapBytes(copy, itemSize);
   const stored = new arrayType(copy.buffer);

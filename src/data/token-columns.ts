@@ -16,7 +16,7 @@ export function tokensOf(dataset: Dataset): Column {
   const scratch = (rows: number): BatchArray => new Float64Array(rows * elementCount(y.shape));
   return {
     ...{ ...x, name: "x" },
-    // Only its own fill knows its numbers.
+    // The range is not known: only the dataset's fill gives its numbers.
     range: () => ({ least: 0, most: 0, whole: x.type === "integer" }),
     fill: (indices, target, pass) => dataset.fill(indices, target, scratch(indices.length), pass),
   };

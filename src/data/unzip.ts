@@ -4,7 +4,7 @@ import { crc32 } from "../onnx/crc32.ts";
 
 /** Bytes that an archive may unpack to, however small it is. */
 const mostBytes = 2 ** 29;
-/** Times its own size that a larger one may unpack to. */
+/** A larger archive may unpack to this many times its own size. */
 const mostTimes = 50;
 
 /** @throws SorthError for more than a file of real data unpacks to: archives of a few kilobytes can hold terabytes of zeros */

@@ -187,7 +187,7 @@ test.each<[string, () => Iterable<never>, Partial<GeneratorOptions>, string]>([
     "samples have no such array",
   ],
   ["no object", () => [{ x: [0.5], y: 0 }, 7] as never, {}, "yield an object"],
-  ["nothing to go through", () => undefined as never, {}, "returns no samples to go through"],
+  ["nothing to go through", () => undefined as never, {}, "does not return an iterator of samples"],
   ["a promise", () => Promise.resolve([]) as never, {}, "write function* or async function*"],
 ])("refuses %s", async (_, generate, more, words) => {
   const read = async () => {

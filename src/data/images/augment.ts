@@ -9,7 +9,7 @@ export interface Augmentation {
   /** Mirror left and right, with probability ½. */
   readonly flip?: boolean;
   /**
-   * Shift the image at random. A whole number of 1 or more: by up to so many pixels each way, with black beyond its borders
+   * Shift the image at random. A whole number of 1 or more: by up to that many pixels each way, with black beyond its borders
    * (torchvision's `RandomCrop(size, padding)`). A number below 1: cut a window of the model's size out of an image that is
    * enlarged by this share of its height and width. Default: no shift.
    */
@@ -18,7 +18,7 @@ export interface Augmentation {
   readonly color?: number;
 }
 
-/** A dataset that says how its images change, for those who train elsewhere on what it holds. */
+/** A dataset that says how its images change, for workers that train elsewhere on the images it holds. */
 export interface AugmentedDataset extends Dataset {
   readonly augmentation?: Augmentation;
   /** The larger images out of which windows are cut, by the name of their column; absent where they are made of the images themselves. */
@@ -49,7 +49,7 @@ export interface DrawnChange {
 
 const changeNames = { flip: true, crop: true, color: true } as const satisfies OptionNames<Augmentation>;
 
-/** @throws UsageError for a change that there is not, and a strength out of range */
+/** @throws UsageError for an unknown change, and for a strength out of range */
 export function checkAugmentation(changes: Augmentation): void {
   checkKnown("an augmentation", changes, changeNames);
   const { crop, color } = changes;

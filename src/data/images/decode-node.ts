@@ -45,12 +45,12 @@ export async function decodeImage(
       .resize(width, height, { fit: fit === "crop" ? "cover" : "fill" });
     const coloured = channels === 1 ? image.toColourspace("b-w") : image.toColourspace("srgb");
     const { data, info } = await coloured.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-    // Of a Buffer, `slice` is no copy: who changes an image would read what was just written.
+    // A plain Uint8Array, because a Buffer's `slice` is not a copy: code that changes an image would read what it has just written.
     const pixels = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     return withChannels(pixels, info.channels, channels);
   } catch (error) {
     const [reason = ""] = messageOf(error).split("\n");
-    // Images that are decoded at the same time take the decoder's messages from one another.
+    // If several images are decoded at the same time, the decoder may lose the message about one of them.
     const why = reason === "Unknown error" ? "it is cut short or damaged" : reason;
     throw new DataError(
       `${typeof content === "string" ? content : name}: cannot be decoded (${why}); remove or replace the file`,

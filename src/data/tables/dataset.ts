@@ -25,7 +25,7 @@ import {
 export interface TableStatistics {
   readonly missing?: Missing | undefined;
   readonly standardize?: boolean | undefined;
-  /** The rows to compute means from, of so many samples; default: all. */
+  /** Chooses the rows from which means are computed, given the number of samples; default: all. */
   readonly trainingRows?: ((size: number) => ArrayLike<number>) | undefined;
 }
 

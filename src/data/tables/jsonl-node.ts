@@ -59,7 +59,10 @@ async function* objectsIn(path: string) {
   }
 }
 
-/** The object, with the digits of whole numbers that lost some when they were read: who uses such a column is told. */
+/**
+ * The object with the original digits, as texts, of whole numbers that are too large to be exact: a column that is used with such a number gives an
+ * error.
+ */
 function withDigits(object: Record<string, unknown>, text: string): Record<string, unknown> {
   const isLarge = (value: unknown) => Number.isInteger(value) && !Number.isSafeInteger(value);
   const large = Object.entries(object).filter(([, value]) => isLarge(value));

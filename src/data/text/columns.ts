@@ -4,7 +4,7 @@ import type { DataOptions } from "../options.ts";
 import type { TableSource } from "../tables/table-source.ts";
 import type { TextConversion } from "./conversion.ts";
 
-/** What columns decide. */
+/** The part of a conversion that the columns of a table decide. */
 type Chosen = Pick<TextConversion, "samples" | "column" | "columns" | "apart" | "label">;
 
 /** Columns of texts as the datasets of sentence-transformers name them, in order. */
