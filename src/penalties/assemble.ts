@@ -41,7 +41,7 @@ export function penaltyParts(
   }
   const parts = buildPenalties(g, plans, sites, { ...options, tell: note });
   if (parts.length > 0) return parts;
-  // What another penalty could take comes first: there the user has a choice.
+  // Layers that another penalty could take come first, because the user can choose that penalty.
   const ordered = [...reasons.slice(skipped.length), ...reasons.slice(0, skipped.length)];
   const why = ordered.length === 0 ? "it has none with a weight" : ordered.slice(0, 3).join("; ");
   throw new SorthError(`no layer of the model can take a penalty (${why})`);

@@ -1,4 +1,4 @@
-// The penalties that act on the layers of any model, but som, which is the default.
+// The penalties that act on the layers of any model, except som, which is the default.
 export { barlow } from "./responses/barlow.ts";
 export { decov } from "./responses/decov.ts";
 export { vicreg } from "./responses/vicreg.ts";

@@ -8,7 +8,7 @@ import type { LossOptions } from "./options.ts";
 
 /**
  * Checks the numbers from which a run begins, and tells of a running variance below 0: training normalizes with the variance of
- * the batch and raises it, but whoever reads it before computes NaN.
+ * the batch and raises it, but whatever reads it before that computes NaN.
  * @throws NumericError when a weight or running statistic holds NaN or Infinity: every loss of it would be NaN
  */
 export function checkInitial(

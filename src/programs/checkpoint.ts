@@ -94,7 +94,7 @@ export function decodeTensors(
     parts.push([start, end]);
     tensors.set(name, Tensor.of(name, type, shape, viewOf(type, data.subarray(start, end))));
   }
-  // Two tensors of the same bytes would hold the same numbers; bytes of none are those of a tensor that is named twice.
+  // Two tensors of the same bytes would hold the same numbers. Bytes that belong to no tensor are those of a tensor that is named twice.
   let at = 0;
   for (const [start, end] of parts.sort((a, b) => a[0] - b[0] || a[1] - b[1])) {
     if (start !== at) throw damaged("its tensors overlap, or leave bytes out");

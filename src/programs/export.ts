@@ -73,7 +73,7 @@ const roundings = { float16: numberToFloat16, bfloat16: numberToBfloat16 };
 
 /** A float32 tensor in the half type that the file stores; any other as it is. @throws SorthError for NaN, and for a number beyond that type */
 function inType(tensor: Tensor, name: string, type: DataTypeName | undefined): Tensor {
-  // Who computes a tensor when it is read checks it then.
+  // A tensor that is computed when it is read is checked at that time.
   const broken = tensor.isInMemory && unusableNumber(tensor);
   if (broken)
     throw new NumericError(`the weight "${name}" holds ${broken}: go back to a checkpoint before you export`);

@@ -6,7 +6,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 export interface JoinOptions {
   /** The value of the receiving graph for each input of the other one. */
   readonly joined: ReadonlyMap<Value, Value>;
-  /** Put before every name. */
+  /** Prefix of every name. */
   readonly prefix: string;
   /** A constant as the receiving graph holds it, under a new name. */
   readonly constant: (tensor: Tensor, name: string) => Tensor;

@@ -55,7 +55,7 @@ export class LossScaling {
     });
   }
 
-  /** Adds the outputs by which a loop knows of left-out updates. */
+  /** Adds the outputs that tell a loop whether the update was left out. */
   figures(program: Program, { shared = [] }: UpdatePorts): Pick<StepPorts, "scaling"> {
     const { graph, emit } = program;
     const port = (slot: string) => {

@@ -16,7 +16,7 @@ export interface MeasuredNormalization {
 }
 
 /**
- * Lets a BatchNormalization in inference form normalize with the batch, as in training form, and measures with what.
+ * Lets a BatchNormalization in inference form normalize with the batch, as in training form, and returns the statistics with which it does.
  * @param node - a BatchNormalization; nothing reads its result afterwards
  * @returns undefined if an input is missing
  */

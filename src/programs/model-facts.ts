@@ -14,7 +14,7 @@ export interface ModelFacts {
   readonly freeBatch: boolean;
 }
 
-/** Answers at once what a file is. @throws SorthError when the mark of its block is damaged */
+/** Says what a file is, without running it. @throws SorthError when the mark of its block is damaged */
 export function modelFacts(model: Model, dimensions: DimensionOptions = {}): ModelFacts {
   const graph = graphOf(model);
   return {

@@ -102,7 +102,7 @@ export interface ParameterGroup {
   /** Its weight decay, in place of the optimizer's. */
   readonly weightDecay?: number;
   /**
-   * For so many steps the parameters and their optimizer state stay as they are, as with PyTorch's requires_grad=False. Then they
+   * For this number of steps the parameters and their optimizer state stay as they are, as with PyTorch's requires_grad=False. Then they
    * are trained as in a run that begins: the optimizer's count for its bias correction begins with them.
    */
   readonly freezeUntil?: number;

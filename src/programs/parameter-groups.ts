@@ -88,7 +88,7 @@ function checkDecay(
       `has a weight decay, but the optimizer ${optimizer.name} ${has}: give it one to replace`,
     );
   }
-  // Before another group it still sets its parameters apart.
+  // Only the last group is checked: one before another keeps its parameters out of that one, even if it changes nothing itself.
   const last = groups.at(-1);
   const { weightDecay, learningRate, freezeUntil } = last ?? {};
   if (last && learningRate === undefined && freezeUntil === undefined && weightDecay === decays[0]) {

@@ -96,7 +96,7 @@ function tellOfOutput(
     const { definition, options } = plan.penalty;
     if (definition.sparesLoss?.(options)) continue;
     onMessage(
-      `${site.name}: ${plan.label} acts on the model's output too, against the loss; consider to exclude this layer (docs/regularizers.md of sorth-onnx)`,
+      `${site.name}: ${plan.label} acts on the model's output too, against the loss; consider excluding this layer (docs/regularizers.md of sorth-onnx)`,
     );
   }
 }

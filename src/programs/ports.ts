@@ -3,7 +3,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 
-/** Put before the name of an input or output that the model has taken already (DESIGN §6). */
+/** Prefix of the name of an input or output if the model has the name already (DESIGN §6). */
 export const takenPrefix = "sorth/";
 
 /** The name for an input of a written graph: the wanted one, or with a prefix in front if it is taken. */

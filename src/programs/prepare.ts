@@ -51,7 +51,7 @@ export interface PrepareOptions {
   readonly taken?: string;
   /** Whether to describe the parameters ({@link PreparedGraph.described}). */
   readonly describes?: boolean;
-  /** In how many shards the batch is cut, of which the graph computes one; default 1. */
+  /** Number of shards into which the batch is cut; the graph computes one of them. Default 1. */
   readonly shards?: number;
 }
 

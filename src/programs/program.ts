@@ -305,7 +305,7 @@ export class Program {
         checkpointSegments({ every, arrivals, gradients, seeds, weights: new Set(fed), required: true }),
       );
     }
-    // What lies behind the last segment's end is kept otherwise.
+    // Values behind the end of the last segment would otherwise be kept.
     if (recompute) {
       const { recomputeActivations } = await import("../passes/training/recompute-activations.ts");
       passes.push(recomputeActivations({ arrivals }));

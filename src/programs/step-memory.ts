@@ -16,7 +16,7 @@ export interface StepMemory {
   readonly data: number;
 }
 
-/** Operators whose result is the memory of their first input, by other dimensions. */
+/** Operators whose result is the memory of their first input with other dimensions. */
 const views = new Set(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"]);
 /** Operators that ONNX Runtime lets write over an input of the same shape that nothing else reads. */
 const inPlace = new Set([
@@ -43,7 +43,7 @@ interface Piece {
   /** Places in the order of nodes, from the first writer to the last reader. */
   readonly from: number;
   until: number;
-  /** Readers to come of the value in it. */
+  /** Number of readers, still to come, of the value in it. */
   readers: number;
 }
 

@@ -12,7 +12,7 @@ const mostChannels = 4;
 
 /**
  * Makes an input of a teacher one of the trained model's type and shape. Samples are converted as where data are fed to an
- * input: axes of length 1 come and go, samples are flattened, images turned from channels first to last or the reverse.
+ * input: axes of length 1 are added or removed, samples are flattened, images turned from channels first to last or the reverse.
  * @param partner - the input of the trained model that the teacher shares
  * @param shape - its shape with all lengths known
  * @throws UsageError for a type or a shape that cannot be converted

@@ -34,7 +34,7 @@ export interface TrainingOptions extends LossOptions, TrainingFormOptions, Preci
   readonly lower?: Lowering;
 }
 
-/** In how many shards the joint batch is cut, of which a graph computes one; default 1. */
+/** Number of shards into which the joint batch is cut; a graph computes one of them. Default 1. */
 export interface ShardOptions {
   readonly shards?: number;
 }

@@ -25,7 +25,7 @@ async function remarks(penalties: readonly PenaltyPlan[], of = model): Promise<s
 
 describe("a penalty on responses of the layer that the loss reads", () => {
   const remark =
-    "logits: som acts on the model's output too, against the loss; consider to exclude this layer (docs/regularizers.md of sorth-onnx)";
+    "logits: som acts on the model's output too, against the loss; consider excluding this layer (docs/regularizers.md of sorth-onnx)";
 
   it("is remarked on, injected or chosen", async () => {
     const penalty = som({ lambda1: 100 });
