@@ -18,7 +18,7 @@ export const adapted = (graph: Pick<Graph, "metadata">): ReadonlySet<string> =>
 export const detachedValues = (graph: Pick<Graph, "metadata">): readonly string[] =>
   namesIn(graph, "detached");
 
-/** The names in lists of the mark, those of their weights in one of layers; none if it is damaged. */
+/** The names in lists of the mark (in a list of layers, the names of their weights); none if the mark is damaged. */
 function namesIn({ metadata }: Pick<Graph, "metadata">, ...lists: readonly string[]): string[] {
   try {
     const mark: Readonly<Record<string, unknown>> = JSON.parse(metadata.get(adaptersKey) ?? "{}");

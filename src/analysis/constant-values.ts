@@ -29,7 +29,7 @@ export function constantValues(graph: Graph, keep: ReadonlySet<string>): Set<Val
 const hasBody = (node: Node): boolean =>
   [...node.attributes.values()].some(({ kind }) => kind === "graph" || kind === "other");
 
-/** The computed constants that the rest of the graph reads; instead of one that is too large to store, those it is computed from. */
+/** The computed constants that the rest of the graph reads. A constant that is too large to store is replaced by those that it is computed from. */
 export function wantedConstants(graph: Graph, constants: ReadonlySet<Value>): Value[] {
   const open: (Value | null)[] = [...graph.outputs];
   for (const node of graph.nodes) {

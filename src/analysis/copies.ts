@@ -9,7 +9,7 @@ import { isFilled, numbersOf } from "./number-signs.ts";
 import { judgeParameter } from "./parameters.ts";
 import { Readings } from "./readings.ts";
 
-/** An initializer that holds the numbers of another one in another layout. Exporters write tied and repeated weights so. */
+/** An initializer that holds the numbers of another one in another layout. Exporters write tied and repeated weights this way. */
 export interface Copy {
   readonly name: string;
   /** The parameter. */
@@ -134,7 +134,7 @@ function findLaidOut(graph: Graph, { tie, untie }: CopyOptions): Copy[] {
         const names = tie || untie ? [of, value].flatMap((one) => namesOfValue(one, readings)) : [];
         if (untie && matchesAny(untie, names)) continue;
         const tied = tie !== undefined && matchesAny(tie, names);
-        // Asked before the numbers are compared, which may lie in a file.
+        // Decided before the numbers are compared, because these may have to be read from a file.
         if (!tied && !isAnonymous(value)) continue;
         const rows = layoutOf(of.initializer as Tensor, value.initializer as Tensor);
         if (rows === undefined) continue;

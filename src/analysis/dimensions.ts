@@ -71,8 +71,8 @@ export function hasFreeBatch(graph: Graph, options: DimensionOptions = {}): bool
 }
 
 /**
- * Numbers of samples that the file fixes. Integers with a fixed first length and a free one behind it count none beside an input
- * whose first length is free: the edges [2, edges] of a graph beside its nodes.
+ * Numbers of samples that the file fixes. If the first length of another input is free, an input of integers with a fixed first length and a free
+ * second one does not count, such as the edges [2, edges] of a graph beside its nodes.
  */
 export function fixedBatches(inputs: readonly Value[]): number[] {
   const batchOf = (input: Value) => input.declared?.[declaredBatchAxis(input)];

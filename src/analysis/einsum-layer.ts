@@ -20,7 +20,7 @@ export interface EinsumLayer {
   readonly lengths: ReadonlyMap<string, number>;
 }
 
-/** Reads an Einsum of data and a parameter. @returns why it is no layer with units of its own, if it is none */
+/** Reads an Einsum of data and a parameter. @returns the reason if it is not a layer with units of its own */
 export function einsumLayer(graph: Graph, node: Node): EinsumLayer | string {
   const found = node.inputs.findIndex((input) => input && traceParameter(graph, input));
   const weightInput = found === 1 ? 1 : 0;

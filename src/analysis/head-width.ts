@@ -23,7 +23,7 @@ function headWidth(node: Node): number | undefined {
   const heads = node.int("num_heads", 1) + (keys ? 0 : 2 * node.int("kv_num_heads", 1));
   const length = queries ? lastLength(queries) : undefined;
   if (length !== undefined) return length / heads;
-  // The tables turn whole heads, unless the model is of a kind that turns a part of each.
+  // The rotary tables turn whole heads, unless the model is of a kind that turns a part of each.
   const half = constantTensor(cosines)?.dims.at(-1);
   return half === undefined ? undefined : 2 * half;
 }

@@ -8,7 +8,7 @@ import { Readings } from "./readings.ts";
  * A part of a model that is often trained alone:
  *
  * - `biases`: the biases of layers and normalizations (BitFit: Ben Zaken et al. 2021, arXiv 2106.10199)
- * - `lastBlocks`: so many of the last blocks, and what comes after them. Blocks are what the names number
+ * - `lastBlocks`: this number of the last blocks, and what comes after them. Blocks are what the names number
  *   (`encoder.layer.11`, `layer4.1`); in a model without such names each layer is one
  */
 export type ModelPart = "biases" | { readonly lastBlocks: number };

@@ -7,7 +7,7 @@ export interface NarrowCut {
   readonly at: number;
 }
 
-/** A value that at least so many nodes read (a mask, a table of relative positions) belongs to the whole network, not to one place. */
+/** A value that at least this many nodes read (a mask, a table of relative positions) belongs to the whole network, not to one place. */
 const widelyRead = 6;
 
 /** Operators of which a block has at least one. */

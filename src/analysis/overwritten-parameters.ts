@@ -15,7 +15,7 @@ export interface OverwrittenParameter {
   readonly shared: boolean;
 }
 
-/** ONNX Runtime's ConstantSharing merges equal initializers of at most so many numbers. */
+/** ONNX Runtime's ConstantSharing merges equal initializers of at most this many numbers. */
 const mostMerged = 8;
 
 /**

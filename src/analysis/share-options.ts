@@ -8,7 +8,7 @@ import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { Readings } from "./readings.ts";
 import { findShared, type ShareOptions } from "./shared-initializers.ts";
 
-/** Looks at a graph before copies are tied; what it returns refuses, after that, options that select nothing. */
+/** Looks at a graph before copies are tied, and returns a check that refuses, after that, options that select nothing. */
 export type ShareCheck = (graph: Graph, options: ShareOptions) => () => void;
 
 /**
@@ -26,7 +26,7 @@ export const shareCheck: ShareCheck = (graph, options) => {
     const known = [...[...shared, ...adaptedOf(graph)].map((one) => namesOfValue(one, readings)), ...copies];
     for (const [option, pattern] of Object.entries({ "--tie": tie, "--untie": untie })) {
       if (!pattern) continue;
-      // What matches every name, as that of a rescued run, is a rule for what may be shared.
+      // A pattern that matches every name, such as that of a rescued run, is a rule for what may be shared: it need not select anything.
       if (known.length === 0 && !matchesAny(pattern, [""]))
         throw new UsageError(`${option}: no parameter is read by several nodes`);
       checkMatches(option, pattern, "shared parameter", known);

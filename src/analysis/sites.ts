@@ -250,7 +250,7 @@ function addedBias(
   return bias && { response, bias: bias.parameter };
 }
 
-/** What a Cast to the type that its input has gives, which Keras writes behind every operator; undefined for other nodes. */
+/** The result of a Cast to the type that its input has already (Keras writes one behind every operator); undefined for other nodes. */
 function castOf({ op, inputs, outputs }: Node): Value | undefined {
   const [result] = outputs;
   return op === "Cast" && result && inputs[0]?.type === result.type ? result : undefined;

@@ -7,7 +7,7 @@ import { hasWeightsOfBits } from "./quantized.ts";
 export const isUnbiased = ({ op, inputs }: Node): boolean => op === "com.microsoft.Attention" && !inputs[2];
 
 /**
- * Whether a graph holds an operator that ONNX Runtime computes wrongly, or ends the process at, in some form. A product of
+ * Whether a graph holds an operator that in some form makes ONNX Runtime compute wrongly or end the process. A product of
  * something transposed is one if a vector is behind it, which shapes tell.
  */
 export const mayBeMiscomputed = (graph: Graph): boolean =>
