@@ -87,7 +87,7 @@ export interface Constant {
 /** A known operator that is not differentiated, and the reason. */
 export interface Refused {
   readonly refused: string;
-  /** Says in which form a pass writes the operator out in others, which have derivatives. */
+  /** The forms of the operator that a pass writes out in operators with derivatives, in words. */
   readonly writtenOut?: string;
 }
 

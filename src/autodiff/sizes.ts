@@ -2,7 +2,7 @@ import { SorthError } from "../errors.ts";
 import type { Node } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
-/** A float32 value of so many numbers takes 256 GiB. */
+/** A float32 value of this many numbers takes 256 GiB. */
 const mostOfValue = 2 ** 36;
 
 /**

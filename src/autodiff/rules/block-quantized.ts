@@ -10,7 +10,7 @@ import type { RuleContext, RuleTable, SampleInput } from "../rule.ts";
 import { sumOverBlocks, whenArrived } from "./blocks.ts";
 import { addedWhereRead } from "./indexing.ts";
 
-/** What of a rule's context the weight follows from. */
+/** The part of a rule's context from which the weight is computed. */
 type BlockContext = Pick<RuleContext, "node" | "inputs">;
 
 const refusal = ({ node }: BlockContext, reason: string): SorthError =>
@@ -34,7 +34,7 @@ interface BlockWeight {
   readonly rows: number;
   readonly blocks: number;
   readonly block: number;
-  /** Number of columns with those that fill up the last block. */
+  /** Number of columns, including those that fill up the last block. */
   readonly columns: number;
   /** (levels − zero points)·scales; zero points of floats are left out. */
   readonly dequantized: (scales: Typed) => Typed;

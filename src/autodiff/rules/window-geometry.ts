@@ -37,7 +37,7 @@ export function windowGeometry(node: Node, kernel: Shape, input: Shape, output: 
   const strides = node.ints("strides") ?? Array<number>(rank).fill(1);
   const dilations = node.ints("dilations") ?? Array<number>(rank).fill(1);
   const pads = node.ints("pads") ?? Array<number>(2 * rank).fill(0);
-  // ONNX Runtime's sizes overflow, and of a derivative with such numbers it ends the process.
+  // ONNX Runtime's sizes overflow, and a derivative with such numbers makes it end the process.
   const beyond = [...strides, ...dilations, ...pads].find((number) => Math.abs(number) > largestNumber);
   if (beyond !== undefined)
     throw new SorthError(`${node.op} "${node.label}" has ${beyond} among its strides, dilations and pads`);
