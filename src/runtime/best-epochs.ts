@@ -94,7 +94,7 @@ function bestEpochs(history: RunHistory, monitor: Monitor, count: number): numbe
 }
 
 /**
- * Epochs since the figure was last better than ever by more than a minimum, as PyTorch Lightning and Keras count them. An epoch
+ * Epochs since the figure last improved on its best by more than a minimum, as PyTorch Lightning and Keras count them. An epoch
  * whose figure is no number is one without improvement.
  */
 function epochsWithoutImprovement(history: RunHistory, monitor: Monitor, minimumChange: number): number {

@@ -101,7 +101,7 @@ export function checkDecides(
 
 /**
  * Checks the options of a run that say nothing about its graph.
- * @throws UsageError for an option that there is not, and for a value that an option does not accept
+ * @throws UsageError for an unknown option, and for a value that an option does not accept
  */
 export function checkTrainerOptions(options: TrainerOptions): void {
   checkKnown("a Trainer", options, trainerOptionNames);
@@ -127,7 +127,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
   }
 }
 
-/** @throws UsageError for a scaling of pixels that there is not */
+/** @throws UsageError for an unknown scaling of pixels */
 export function checkNormalization(normalize: TrainerOptions["normalize"]): void {
   if (normalize === undefined || normalize === "0..1" || normalize === "none") return;
   if (typeof normalize !== "object") {

@@ -20,7 +20,7 @@ async function open(given: Model, options: StepSessionOptions): Promise<Inferenc
     ort.InferenceSession.create(model.bytes, {
       executionProviders: ["cpu"],
       logSeverityLevel: 4,
-      // Patterns plan a second arena beside the first: twice the memory, and no faster (docs/decisions.md).
+      // Memory patterns plan a second arena beside the first: twice the memory, and no faster (docs/decisions.md).
       enableMemPattern: false,
       extra: {
         ...sessionEntries({ ...dataFolder(model), ...unpackedWeights(model) }),

@@ -7,7 +7,7 @@ import { normalizationFor } from "./batch-feeds.ts";
 import { describeData } from "./describe-data.ts";
 import type { Trainer } from "./trainer.ts";
 
-/** The loss of a run, for the record that its model keeps; nothing for one beside a teacher, without which it does not stand. */
+/** The loss of a run, for the record that its model keeps; nothing for a loss beside a teacher, which nobody can compute without the teacher. */
 export function recordOfObjective({
   options: { objective, loss, output, teacher },
 }: Pick<Trainer, "options">): Pick<DataConversion, "objective" | "loss" | "ownLoss"> {

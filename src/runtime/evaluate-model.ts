@@ -265,7 +265,7 @@ function classFigures(objective: Objective, { shape, rowsOfSample }: ValueResult
   };
 }
 
-/** A loss for its place in a list: one that is not defined stands first. */
+/** The number by which losses are sorted: one that is not defined comes first. */
 const height = ({ loss }: WorstSample): number => (Number.isNaN(loss) ? Number.POSITIVE_INFINITY : loss);
 
 /** The samples with the highest loss. */

@@ -40,7 +40,7 @@ export async function figuresIn(
     const counts = objective?.evaluate([], [], 0, prediction?.shape ?? [0]);
     return counts?.correct !== undefined;
   });
-  // With several accuracies, none is that of the model.
+  // If several losses have an accuracy, none of these is that of the model.
   const hasAccuracy = classifying.length === 1;
   return new Map<string, Better>([
     ["loss", "lower"],

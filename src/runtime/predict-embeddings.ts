@@ -34,7 +34,7 @@ export async function* predictEmbeddings(
   const batch = hasFreeBatch(own) ? rows : rows / (siamese ?? 1);
   const lengths = lengthsOf(model, dataset, given({ siamese }));
   const asked = {
-    // The loss only says how embeddings are read, and any of them takes several inputs.
+    // The loss only says how embeddings are read; any loss of embeddings takes several inputs.
     ...{ objective: contrastive(), batch },
     ...(Object.keys(lengths).length > 0 && { dims: lengths }),
     ...given({ siamese, output }),

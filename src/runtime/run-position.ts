@@ -79,7 +79,7 @@ const summed = (
 
 /** Mean losses and penalties of the current epoch. */
 export function meanOf({ step, loss, penalty, penalties = {}, losses = {}, counted }: Position) {
-  // No number at all where every loss so far was none.
+  // NaN if every loss so far was NaN or infinite.
   const steps = counted === 0 && step > 0 ? Number.NaN : Math.max(counted, 1);
   const means = (sums: Readonly<Record<string, number>>) =>
     Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / steps]));

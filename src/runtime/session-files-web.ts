@@ -33,8 +33,8 @@ export function mountedFiles(given: Model): SessionForm {
 }
 
 /**
- * A file of which ONNX Runtime copies parts while it opens a session, one weight after the other. A Blob it would first read as a
- * whole. So this is an array of no bytes that reads a part when it is asked for one.
+ * A file of which ONNX Runtime copies parts while it opens a session, one weight after the other. It would first read a Blob as a whole. So this
+ * is an array of no bytes that reads a part when it is asked for one.
  */
 class MountedFile extends Uint8Array<ArrayBuffer> {
   readonly #file: Blob;
@@ -62,7 +62,7 @@ class MountedFile extends Uint8Array<ArrayBuffer> {
     }
   }
 
-  /** @throws SorthError when reading failed; when nothing was read, since ONNX Runtime then took the array of no bytes */
+  /** @throws SorthError when reading failed, and when nothing was read, because ONNX Runtime then took the array of no bytes for the file */
   check(opened: boolean): void {
     if (this.#error) throw this.#error;
     if (opened && !this.#read)

@@ -96,7 +96,7 @@ export const wasmBackend: Backend = {
   name: "wasm",
   loops: loopsOn("wasm"),
   stateOnDevice: false,
-  // A loop would hold the weights of files: they lie in its body.
+  // No loop for a model whose weights lie in files: the loop's body would hold them in memory.
   oneStepARun: ({ model }) => bytesInFiles(model) > 0,
   lowering: () => loweringFor("wasm", webProbe),
   openStep: async (step, options) => new WasmStepSession(await open(step.model, options), step),

@@ -78,7 +78,7 @@ export async function readRun(
   };
 }
 
-/** A position as JSON text gives it back, with figures as numbers: JSON has no NaN and writes null. Figures that are none are left out. */
+/** A position as JSON text gives it back, with figures as numbers: JSON has no NaN and writes null. Figures that are not numbers are left out. */
 function withFigures({ validated, ...position }: Position): Position {
   if (!isRecord(validated)) return position;
   const number = (one: unknown) => (one === null ? Number.NaN : one);

@@ -90,7 +90,7 @@ export class TrainingSession {
   /** The first NaN or infinite number of the state, and its place. Each state is looked through once. */
   async brokenNumber(): Promise<string | undefined> {
     const state = await this.readState();
-    // Places are those in the model, whose form is made of a broken state alone.
+    // Places are those in the model's form, which is made only for a broken state.
     this.#looked ??= { broken: brokenNumber(state) && brokenNumber(allInModel(this.#ports, state)) };
     return this.#looked.broken;
   }
