@@ -101,7 +101,7 @@ export interface ContractDataset {
     /** Whether it is the dataset's labels. */
     readonly labels: boolean;
   }[];
-  /** By which a run knows its data: that of `train`, and that of workers. */
+  /** Checksums by which a run recognizes its data: the one that `train` computes, and the one that workers compute. */
   readonly checksums: readonly string[];
 }
 
@@ -174,7 +174,7 @@ export interface Contract {
   readonly data: {
     /** Null where the first data decide. */
     readonly normalize: Normalization | null;
-    /** What bytes of an input need where nothing else is asked for. */
+    /** How bytes of an input are scaled if nothing else is asked for. */
     readonly bytes: Normalization;
     /** The folder of MNIST's files on the machine that wrote this. */
     readonly mnist: string | null;

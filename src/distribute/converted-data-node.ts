@@ -87,7 +87,7 @@ async function writeDataset(
   }
   learnCrc();
   const { name, size } = dataset;
-  // A run that goes back to train is known by its data there: by the files of images, by the numbers of all else.
+  // A run that goes back to `train` is recognized there by its data: by their files if they are images, else by their numbers.
   const checksums = ["", `${crcKind}:`].map((like) => identityOf(dataset, like).checksum);
   return { name, size, columns, checksums };
 }

@@ -57,7 +57,10 @@ const reductionOf = (node: Node): Reduction => {
   return { name: from.name, op: node.string("reduce", "sum") as Reduction["op"], as: to.name };
 };
 
-/** Gives each reduction a value of its own: who runs the stages may replace it by the sum, though others read the shard's. */
+/**
+ * Gives each reduction a value of its own, so that the program that runs the stages can replace it by the sum while other nodes read the shard's own
+ * value.
+ */
 function setApart(graph: Graph): void {
   const emit = new Emit(graph, { prefix: stepPrefix });
   for (const node of graph.nodes.filter(isReduction)) {

@@ -144,7 +144,7 @@ interface TrainedFile {
 }
 
 async function fileOf(trained: Model): Promise<TrainedFile> {
-  // Whoever writes the trained model says how its data were converted.
+  // The record of the data is left out: the program that writes the trained model adds it.
   const model = withoutConversion(trained);
   if (model.apart.size === 0) return { model, data: undefined, places: rawDataPlaces(model.bytes) };
   // A folder that does not exist: what lies beside a model would change its form. No name is shorter: lengths grow with it.

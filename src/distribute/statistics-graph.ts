@@ -8,7 +8,7 @@ import { measureNormalization } from "../programs/measure-normalization.ts";
 import type { StepOptions } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 
-/** A running statistic, and the output that is the same of one batch. */
+/** A running statistic, and the output that holds the same statistic of one batch. */
 export interface MeasuredStatistic {
   /** The input of a step that holds it. */
   readonly state: string;
@@ -24,8 +24,8 @@ export interface StatisticsGraph {
 }
 
 /**
- * Writes the model in inference form, but for its BatchNormalization, which normalizes with the joint batch: from the means of its
- * outputs over the training data follow the running statistics of other weights (`batchNormStatistics`).
+ * Writes the model in inference form, except that its BatchNormalization normalizes with the joint batch. The running statistics of other weights
+ * follow from the means of its outputs over the training data (`batchNormStatistics`).
  */
 export async function statisticsGraph(
   model: Model,
@@ -59,7 +59,7 @@ export async function statisticsGraph(
   };
 }
 
-/** The input behind what casts and reshapes make of it. */
+/** The value from which Casts and Reshapes made this one. */
 function sourceOf(value: Value): Value {
   const { producer } = value;
   const [from] = producer && ["Cast", "Reshape", "Identity"].includes(producer.op) ? producer.inputs : [];

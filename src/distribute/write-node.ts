@@ -67,7 +67,7 @@ async function saveState(trainer: Trainer, folder: string): Promise<string[]> {
   for (const location of trainer.model.externalLocations) {
     if (!(await stat(join(folder, location)).catch(() => undefined))) continue;
     base.push(location);
-    // A second name of the file spares its copy. Where the file system has no such names, it is copied and removed again.
+    // A hard link spares a copy of the file. Where the file system has no hard links, the file is copied, and the copy is removed again.
     makeFolder(dirname(join(state, location)));
     await link(join(folder, location), join(state, location)).catch(() => {});
   }
