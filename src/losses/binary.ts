@@ -44,7 +44,7 @@ export function binaryCrossEntropy(options: BinaryCrossEntropyOptions = {}): Obj
 
 /** Options of {@link binaryFocal}. */
 export interface BinaryFocalOptions {
-  /** γ: how far examples that are classified well recede; 0 or at least 1. Default 2. */
+  /** γ: how strongly well-classified examples are weighted down; 0 or at least 1. Default 2. */
   readonly gamma?: number;
   /** α: weight of labels 1, while labels 0 weigh 1 − α; "none" for equal weights of 1. Default 0.25. */
   readonly alpha?: number | "none";

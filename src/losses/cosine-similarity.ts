@@ -17,7 +17,7 @@ import { computable, type Objective, withDefaults } from "./objective.ts";
 /** Options of {@link cosineSimilarity}. */
 export interface CosineSimilarityOptions extends EmbeddingOptions {}
 
-/** Below it a norm counts as this number, as in torch. */
+/** A norm below this number counts as this number, as in torch. */
 const leastNorm = 1e-8;
 
 /**

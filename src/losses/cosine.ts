@@ -9,7 +9,7 @@ import { finiteLabels } from "./elementwise.ts";
 import { countedPlaces, without } from "./mask.ts";
 import { computable, type Objective, withDefaults } from "./objective.ts";
 
-/** Below it a norm counts as this number, as in torch. */
+/** A norm below this number counts as this number, as in torch. */
 const leastNorm = 1e-8;
 
 /** Options of {@link cosine}. */

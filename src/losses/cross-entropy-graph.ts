@@ -98,7 +98,7 @@ function focalFactors(
   return {
     value: (losses) => timesPower(g, losses, missed, gamma),
     slope: () => {
-      // The logarithm of a probability that rounds to 0 would be infinite, and times p no number.
+      // The logarithm of a probability that rounds to 0 would be infinite, and its product with p NaN.
       const turn = g.mul(g.mul(p, g.log(g.max(p, 1e-37))), -gamma);
       return timesPower(g, g.add(missed, turn), missed, gamma - 1);
     },

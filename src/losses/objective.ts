@@ -12,7 +12,7 @@ export interface ObjectiveGraph {
   readonly value: Typed;
   /** ∂value/∂prediction in closed form, in the prediction's type and shape; built when called. */
   readonly gradient: () => Typed;
-  /** The value for which `gradient` is, if that is not the prediction: the rules differentiate what lies between both. */
+  /** The value with respect to which `gradient` is, if that is not the prediction: the rules differentiate what lies between the two. */
   readonly at?: Typed;
 }
 
@@ -88,7 +88,7 @@ export interface Objective {
   };
   /**
    * The loss reads embeddings: its predictions are `[N, units]` or, where a sample has several embeddings (a pair),
-   * `[N, embeddings, units]`. How those of tokens become one is said here.
+   * `[N, embeddings, units]`. `pooling` says how the embeddings of tokens become one.
    */
   readonly embeds?: { readonly pooling: "mean" | "cls" };
   /** Whether eᴸ of the mean loss L is reported too: the perplexity of a language model. */

@@ -18,7 +18,7 @@ import {
   termsOf,
 } from "./terms.ts";
 
-/** Put before the names of a teacher's values and nodes in the graph of the model that is trained. */
+/** Prefix of the names of a teacher's values and nodes in the graph of the model that is trained. */
 export const teacherPrefix = `${stepPrefix}teacher/`;
 
 /** What the values of a teacher become, so that a loss can read them as labels. */
@@ -39,7 +39,7 @@ function readingOf({ objective }: Pick<NamedTerm, "objective">): Reading | undef
   return readings[objective.name] ?? "scores";
 }
 
-/** Whether a term compares its prediction with the teacher. @throws UsageError for one that is to, and cannot */
+/** Whether a term compares its prediction with the teacher. @throws UsageError for one that is asked to, and cannot */
 function readsTeacher(term: NamedTerm): boolean {
   const { objective, teacher, labels } = term;
   if (teacher === false) return false;
@@ -60,7 +60,7 @@ function readsTeacher(term: NamedTerm): boolean {
 
 /**
  * The losses of a run with a teacher: each says whether it reads the teacher, and a distillation with α below 1 is two, the
- * divergence from the teacher times α and the cross-entropy with the labels times 1 − α. Losses that are such already stay.
+ * divergence from the teacher times α and the cross-entropy with the labels times 1 − α. Losses that are already in this form stay.
  * @param output - the value that a single objective reads
  * @throws UsageError where no loss reads the teacher, or there is none but the model's own
  */
