@@ -29,7 +29,7 @@ export interface BenchOptions extends Omit<TrainerOptions, "backend" | "learning
   readonly onProgress?: (text: string) => void;
 }
 
-/** Low, because a network that has learned its only batches by heart computes with denormal numbers, which is slow. */
+/** A low learning rate, because a network that has learned its only batches by heart computes with denormal numbers, which is slow. */
 const usualRate = 1e-5;
 
 /** Times a training step. `bench` of the library documents it. */

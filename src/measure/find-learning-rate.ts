@@ -47,7 +47,7 @@ export interface FoundLearningRate {
 
 /** The share of the past in the running mean of the losses. */
 const past = 0.98;
-/** The search ends where the running mean is so many times its smallest value. */
+/** The search ends when the running mean is this many times its smallest value. */
 const divergence = 4;
 
 const someSteps: NumberRange = {
@@ -113,7 +113,7 @@ async function copyOf(
   });
   const state = await trainer.readState();
   const own = { ...options, ...(plans && { penalties: plans }), backend: trainer.backend };
-  // The trainer's own creation has said what there is to say about the model.
+  // No messages while the copy is made: the user got the remarks about the model when the trainer itself was made.
   let isMade = false;
   const onMessage = (message: string) => void (isMade && options.onMessage?.(message));
   const copy = await Trainer.create(trainer.model, { ...own, learningRate, schedule, onMessage }, runtime);

@@ -54,7 +54,7 @@ export function operatorTimes(profile: readonly ProfileEvent[], skipped: number)
 
 /**
  * Lets a session write its profile, reads it and removes the file.
- * @param run - opens a session with this beginning of its file's name, runs it and releases it
+ * @param run - opens a session whose profile file's name begins with this text, runs it and releases it
  */
 export async function profiled(
   run: (prefix: string) => Promise<void>,

@@ -5,7 +5,7 @@ import type { DataPort, StepPorts } from "../programs/step-ports.ts";
 import { Random } from "../random.ts";
 
 /**
- * Random samples that fit a step: normal floats, integers 0 and 1 (labels and numbers of tokens too, which every model has), shares for labels in
+ * Random samples that fit a step: normal floats, integers 0 and 1 (also for labels and tokens: every model has these two), shares for labels in
  * floats; masks are 1 everywhere.
  */
 export function randomDataset({ inputs, labels }: StepPorts, size: number): Dataset {
