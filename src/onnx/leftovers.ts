@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { readdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 
-/** Milliseconds for which nobody has written what counts as left behind: a process of another computer may share the folder. */
+/** A temporary file counts as left behind after this many milliseconds without a write: a process of another computer may share the folder. */
 const resting = 10_000;
 
 /** A name in the same folder, hidden, under which a file or folder is made before it gets its own; it says whose it is. */

@@ -1,4 +1,4 @@
-/** The bits of a number of this class, or of the package's. */
+/** The bits of a number of this class, or of the class of the package `long`. */
 type Bits = Pick<Long, "low" | "high" | "unsigned">;
 
 /**

@@ -17,7 +17,7 @@ export const filesOfWeights = ({ proto }: Model): Set<StoredFile> =>
  * So a session reads them from there, and neither this process nor ONNX Runtime holds a copy.
  *
  * @param place - where a session finds a file; undefined for one that it cannot read
- * @param within - what is to be put before the names of the model's own external data
+ * @param within - prefix of the names of the model's own external data
  */
 export function withWeightsInFiles(
   model: Model,
