@@ -10,7 +10,7 @@ import type { GradientTransformation, ParameterSpec, SlotSpec } from "./transfor
 import { lazy, Update } from "./update.ts";
 
 /**
- * Updates the parameters once in so many batches, with the mean of their gradients: training with a batch that does not fit into
+ * Updates the parameters once in `batches` batches, with the mean of their gradients: training with a batch that does not fit into
  * memory. For a loss that is a mean over samples this is the update of the joint batch; BatchNormalization and penalties on
  * responses still see one batch at a time. One more slot, `accumulated`.
  *
@@ -26,7 +26,7 @@ import { lazy, Update } from "./update.ts";
 export function accumulate(batches: number, ...members: readonly Optimizer[]): GradientTransformation {
   checkNumber("the number of batches for one update", batches, count);
   const inner = chain(...members);
-  /** Parameters whose updates the inner transformation counts: one in so many batches. */
+  /** The parameters as the inner transformation sees them: it counts one update for `batches` batches. */
   const counted = <P extends ParameterSpec>(parameters: readonly P[]): P[] =>
     parameters.map((one) => (one.idle ? { ...one, idle: Math.floor(one.idle / batches) } : one));
   const whole: GradientTransformation = {
@@ -49,7 +49,7 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
         updates: updates.map(
           ({ parameter }, i) => new Update(g, parameter, () => ({ direction: means[i] as () => Typed })),
         ),
-        // A whole number at the last batch of an update, where alone it counts.
+        // A whole number at the last batch of an update; at other batches it is not used.
         step: ownCounts(g, (type) =>
           g.once(`updates of ${batches} ${type} ${step(type).name}`, () => g.div(step(type), batches)),
         ),

@@ -88,7 +88,7 @@ interface Pack {
   readonly members: readonly number[];
 }
 
-/** Every parameter in a pack: with its like if it is small and all its slots have its shape, else alone. */
+/** Every parameter in a pack: with others of the same treatment if it is small and all its slots have its shape, else alone. */
 function packsOf(
   parameters: readonly ParameterSpec[],
   slots: readonly SlotSpec[],

@@ -46,7 +46,7 @@ export function partition(
           ),
         ),
       ),
-    // A momentum that a schedule moves would reach some parts only.
+    // Parts do not get the momentum that a schedule moves, because it would reach only some of them.
     emit: (g, { parameters, updates, state, momentum: _, ...inputs }) => {
       const next = [...updates];
       const slots = placed(parameters).flatMap(({ indices, transformation, own, from, end }) => {

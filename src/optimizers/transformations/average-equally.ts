@@ -22,7 +22,7 @@ export const averageEqually = defineTransformation(
     defaults: {
       /** The first update whose parameters are averaged. */
       start: 1,
-      /** Updates from one to the next. */
+      /** Number of updates from one averaged state of the parameters to the next. */
       every: 1,
     },
     ranges: { start: count, every: count },
