@@ -15,7 +15,7 @@ export interface EmitOptions {
   readonly constants?: "initializers" | "nodes";
   /** Whether the graph must also work for other lengths (such as another batch size) than its static shapes. Default: false. */
   readonly openShapes?: boolean;
-  /** In how many shards the batch is cut, of which the graph computes one (`overShards`). Default: 1. */
+  /** Number of shards into which the batch is cut; the graph computes one of them (`overShards`). Default: 1. */
   readonly shards?: number;
   /** `metadata_props` of every emitted node. */
   readonly metadata?: ReadonlyMap<string, string>;
@@ -168,14 +168,14 @@ export class EmitBase {
     return value;
   }
 
-  /** In how many shards the batch is cut, of which the graph computes one. */
+  /** Number of shards into which the batch is cut; the graph computes one of them. */
   get shards(): number {
     return this.options.shards ?? 1;
   }
 
   /**
-   * The sum or the mean of a value over all shards of the batch; the value itself if there is one shard. Where the graph is cut
-   * in stages (src/distribute), whoever runs them computes it.
+   * The sum or the mean of a value over all shards of the batch; the value itself if there is one shard. Where the graph is cut in stages
+   * (src/distribute), the program that runs the stages computes it.
    */
   overShards(x: Typed, reduce: "sum" | "mean"): Typed {
     if (this.shards === 1) return x;

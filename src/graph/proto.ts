@@ -114,7 +114,7 @@ export function readGraph(
       `nothing computes "${value.name}", which ${reader ? `node "${reader}" reads` : "is a graph output"}`,
     );
   }
-  // What walks from a node to those before it would not end in a cycle.
+  // In a cycle, a walk from a node to those before it would never end.
   if (!inOrder) graph.sorted();
 }
 

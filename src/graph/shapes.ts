@@ -68,6 +68,6 @@ export function matMulShape(a: Shape, b: Shape): Shape {
 /** Axes 0 … rank−1. */
 export const allAxes = (rank: number): number[] => Array.from({ length: rank }, (_, axis) => axis);
 
-/** Whether the first axis of a convolution's weight falls into so many groups. ONNX Runtime notices only when the model runs. */
+/** Whether the first axis of a convolution's weight can be divided into this number of groups. ONNX Runtime notices only when the model runs. */
 export const isGroupCount = (groups: number, weight: Shape): boolean =>
   groups >= 1 && dimAt(weight, 0) % groups === 0;

@@ -1,6 +1,6 @@
 import { SorthError } from "../errors.ts";
 
-/** Of doubles 16 MiB, and a few times as much while the list is made. */
+/** This many doubles take 16 MiB, and a few times as much while the list is made. */
 const mostStored = 2 ** 21;
 
 /**
@@ -16,7 +16,7 @@ export function checkStored(count: number, each = 1): void {
     );
 }
 
-/** `at` of 0, 1, … n − 1. */
+/** The list of `at(0)`, `at(1)`, … `at(n − 1)`. */
 export function listed(n: number, at: (i: number) => number = (i) => i): Int32Array {
   checkStored(n);
   return Int32Array.from({ length: n }, (_, i) => at(i));
