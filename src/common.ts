@@ -146,7 +146,7 @@ export * from "./on-first-call.ts";
 export type { DataTypeName } from "./onnx/data-types.ts";
 export { decodeModel, encodeModel, Model, type ModelSource } from "./onnx/model.ts";
 export { type ExternalReader, type ExternalReference, Tensor, type TensorData } from "./onnx/tensor.ts";
-// One by one, because their table is what a page loads later, if at all (tsdown.config.ts).
+// Exported one by one, not through their table, so that a page loads the table later, if at all (tsdown.config.ts).
 export { adam } from "./optimizers/adam.ts";
 export { adamw } from "./optimizers/adamw.ts";
 export { adamwOrt } from "./optimizers/adamw-ort.ts";
@@ -158,7 +158,7 @@ export type { Lowering } from "./passes/backends/table.ts";
 export type { Pass, PassContext, PassResult } from "./passes/pass.ts";
 export type { StateLayout } from "./passes/training/store-as-read.ts";
 export { definePenalty } from "./penalties/define.ts";
-// Types alone: a page loads penalties on adapters later, if at all.
+// Only the types: a page loads the penalties on adapters later, if at all.
 export type {
   Draw,
   FrozenVectors,

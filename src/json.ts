@@ -1,4 +1,4 @@
-/** What a JSON text says; undefined for a text that is none. Its reader says what is wrong then, and checks the rest. */
+/** The value of a JSON text; undefined for a text that is not JSON. The caller reports that, and checks the value's fields. */
 export function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -7,6 +7,6 @@ export function parsedJson(text: string): unknown {
   }
 }
 
-/** Whether a value is an object with fields, and no list. */
+/** Whether a value is an object with fields, not a list. */
 export const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

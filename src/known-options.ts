@@ -18,7 +18,7 @@ export function checkKnown(taker: string, given: object, names: Readonly<Record<
   }
 }
 
-/** @throws UsageError for a value that is none of the choices of an option */
+/** @throws UsageError for a value that is not among the choices of an option */
 export function checkChoice(option: string, value: unknown, choices: readonly unknown[]): void {
   if (value === undefined || choices.includes(value)) return;
   throw new UsageError(`${option} takes ${choices.join(" or ")}, not ${JSON.stringify(value)}`);

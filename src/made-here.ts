@@ -6,5 +6,5 @@ export function madeHere<T extends object>(value: T): T {
   return value;
 }
 
-/** Whether a value is such a one; a copy of it with other functions is not. */
+/** Whether {@link madeHere} marked this value; a copy of it with other functions is not marked. */
 export const isMadeHere = (value: object): boolean => made.has(value);

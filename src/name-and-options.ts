@@ -35,8 +35,8 @@ function splitAtCommas(text: string, whole: string): string[] {
 const unquoted = (value: string): string => /^(['"])(.*)\1$/.exec(value)?.[2] ?? value;
 
 /**
- * Reads options from texts, each in the type of its default. Names may be written with hyphens. A text that does not fit stays a
- * text, so that whoever takes the option refuses it.
+ * Reads options from texts, each in the type of its default. Names may be written with hyphens. A text that does not fit stays a text, so that the
+ * function that takes the option refuses it.
  */
 export const readOptions = (
   options: ReadonlyMap<string, string>,

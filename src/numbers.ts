@@ -1,14 +1,14 @@
 import { UsageError } from "./errors.ts";
 
-/** The numbers that an option takes: said as the end of "must be …". */
+/** The numbers that an option takes. */
 export interface NumberRange {
-  /** The end of the sentence. */
+  /** The range in words, which complete "must be …" in a message. */
   readonly words: string;
-  /** Whether a number is one of them. */
+  /** Whether a number is in the range. */
   readonly holds: (value: number) => boolean;
 }
 
-/** Of the number itself and of what float32, in which graphs compute, makes of it: 1e39 is infinite there, and 1e-50 is 0. */
+/** Tests both the number and its rounding to float32, in which graphs compute: there 1e39 is infinite, and 1e-50 is 0. */
 const finite = (words: string, holds: (value: number) => boolean): NumberRange => ({
   words,
   holds: (value) => Number.isFinite(Math.fround(value)) && holds(value) && holds(Math.fround(value)),
@@ -22,18 +22,18 @@ const whole = (words: string, holds: (value: number) => boolean): NumberRange =>
 export const anyNumber = finite("a number", () => true);
 export const notNegative = finite("a number of 0 or more", (value) => value >= 0);
 export const positive = finite("a number above 0", (value) => value > 0);
-/** What is added to a divisor, or divides: float32 rounds the product of a smaller number and a correction to 0, and 0/0 is NaN. */
+/** A number that is added to a divisor, or divides: float32 rounds the product of a smaller number and a correction to 0, and 0/0 is NaN. */
 export const divisor = finite("a number above 0 (1e-30 or more)", (value) => value >= 1e-30);
 export const aboveOne = finite("a number above 1", (value) => value > 1);
 /** Both ends included. */
 export const share = finite("a number from 0 to 1", (value) => value >= 0 && value <= 1);
-/** Both ends left out: a part of something that leaves a rest. */
+/** Excludes both ends: a share that leaves a remainder. */
 export const properShare = finite("a number above 0 and below 1", (value) => value > 0 && value < 1);
 /** The share of the past that an average or a direction keeps. */
 export const decayRate = finite("a number of at least 0 and below 1", (value) => value >= 0 && value < 1);
 export const countFromZero = whole("a whole number of 0 or more", (value) => value >= 0);
 export const count = whole("a whole number of 1 or more", (value) => value >= 1);
-/** Threads of a session. ONNX Runtime starts all that it is asked for, and a process with 100,000 of them never begins. */
+/** Threads of a session. ONNX Runtime starts as many as it is asked for, and a process that has to start 100,000 of them never gets to work. */
 export const threadCount = whole("a whole number from 1 to 256", (value) => value >= 1 && value <= 256);
 /** What a random generator takes: two seeds that are equal in 32 bits would give the same numbers. */
 export const seedNumber = whole(

@@ -24,7 +24,7 @@ export function randomStream(purpose: string, ...keys: readonly number[]): Rando
     absorb(state, key | 0);
     absorb(state, Math.floor(key / 2 ** 32) | 0);
   }
-  // Keys of another number, as another purpose's text, end elsewhere.
+  // The lengths are mixed in too, so that a longer purpose or one more key gives another stream.
   absorb(state, purpose.length);
   absorb(state, keys.length);
   return xoroshiro128plusFromState(state);

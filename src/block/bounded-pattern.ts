@@ -30,14 +30,14 @@ export function mayBacktrack(source: string): boolean {
 
 let isLinear = false;
 
-/** Says that this process goes on in linear time with a pattern that backtracks too long: the command line starts Node so. */
+/** Declares that this process matches in linear time where a pattern backtracks too long: the command line starts Node that way. */
 export const matchesInLinearTime = (): void => {
   isLinear = true;
 };
 
-/** Whether a pattern of someone else may take for ever in this process. */
+/** Whether matching a pattern from a file may never end in this process. */
 export function mayTakeForever({ source, flags }: RegExp): boolean {
-  // These forms have no linear time.
+  // The engine whose time is linear does not take these forms.
   const isSlow = () => /[iuvy]/.test(flags) || /\\[1-9k]|\(\?<?[=!]|\{\d/.test(source);
   return mayBacktrack(source) && (!isLinear || isSlow());
 }

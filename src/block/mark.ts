@@ -31,7 +31,7 @@ export interface MarkedSite {
   readonly penalties: readonly string[];
   /** The value that holds its scalar. */
   readonly value: string;
-  /** Numbers of a layer inside a function (response, weight, bias) by their name after inlining: what the block calls them. */
+  /** For a layer inside a function: the block's names for its response, weight and bias, by the names that these have after inlining. */
   readonly inner?: Readonly<Record<string, string>>;
 }
 
@@ -109,7 +109,7 @@ export const sealed = (content: object): string =>
 
 /**
  * Reads the text of a mark of version 1, without its checksum.
- * @param damaged - makes the error for a text that is none, or that was changed
+ * @param damaged - makes the error for a text that is not a mark, or that was changed
  */
 export function unsealed(text: string, damaged: (reason: string) => SorthError): Record<string, unknown> {
   let mark: unknown;

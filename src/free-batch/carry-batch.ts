@@ -159,7 +159,7 @@ export function carryBatch(
   return changed;
 }
 
-/** The targets of Reshape and Resize that nodes compute from constants: PyTorch writes so without constant folding. */
+/** The targets of Reshape and Resize that nodes compute from constants, as PyTorch writes them without constant folding. */
 export function computedTargets(graph: Graph): Value[] {
   const constants = constantValues(graph, new Set());
   const targets = graph.nodes.map(({ op, inputs }) => inputs[{ Reshape: 1, Resize: 3 }[op] ?? -1]);

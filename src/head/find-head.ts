@@ -60,7 +60,7 @@ function headsOf(value: Value, behind: readonly Node[], output: Value): Head[] {
       const heads = terms.flatMap((term) => (term ? headsOf(term, further, output) : []));
       if (new Set(heads.map(({ units }) => units)).size === 1) return heads;
     } catch {
-      // Said below of the sum.
+      // The error below is about the sum as a whole.
     }
   }
   const next = passing.has(node.opType) ? node.inputs[0] : scaledBy(node);

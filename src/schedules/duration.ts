@@ -58,7 +58,7 @@ export function afterWarmup(name: string, options: WarmupOptions, schedule: Sche
   };
 }
 
-/** The factor at a step of a rise of so many. @throws UsageError for a start that is no share, or has no warmup */
+/** The factor at a step of a linear rise over that many steps. @throws UsageError for a start that is no share, or has no warmup */
 export function riseOf(
   name: string,
   { warmup = 0, warmupStart = "1/warmup" }: WarmupOptions,

@@ -147,7 +147,7 @@ function chosenValues(graph: Graph, options: TapOptions): InnerValue[] {
 export const hiddenText = (place: string, names: readonly string[]): string =>
   `${listed([...new Set(names)])} ${names.length > 1 ? "are" : "is"} computed in ${place}, whose values exist only while it runs: name a value that it returns`;
 
-/** @throws UsageError for a pattern that matches no value, with what the names that it matches are */
+/** @throws UsageError for a pattern that matches no value; the message says what the names are that it does match */
 function checkInclude(graph: Graph, include: RegExp, all: readonly InnerValue[]): void {
   const others = [...graph.inputs, ...graph.initializers].filter(({ name }) => matchesAny(include, [name]));
   if (others.length > 0 && !all.some(({ names }) => matchesAny(include, names))) {

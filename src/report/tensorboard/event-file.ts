@@ -123,7 +123,7 @@ function record(event: Readonly<Record<string, unknown>>): Uint8Array {
 /** Castagnoli's checksum. */
 const crc32c = crcOf(0x82f63b78);
 
-/** A checksum as TFRecord has it, turned and shifted, because the bytes may hold checksums themselves. */
+/** A checksum as TFRecord has it, rotated and offset, because the bytes may hold checksums themselves. */
 function masked(bytes: Uint8Array): number {
   const crc = crc32c(bytes);
   return (((crc >>> 15) | (crc << 17)) + 0xa282ead8) >>> 0;
