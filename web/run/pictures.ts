@@ -71,7 +71,7 @@ export class Pictures {
     for (const name of runNames) this.#filters[name].element.hidden = filters === undefined;
     this.#filterNote.textContent = filters
       ? `The weights of ${filters.layer}, each unit relative to its own largest one.`
-      : "Its weights cannot be shown as pictures: it neither is a convolution of images nor reads an image.";
+      : "Its weights cannot be shown as pictures: it is neither a convolution of images nor a layer that reads an image.";
   }
 
   clear(): void {

@@ -205,7 +205,7 @@ export class Desk {
 
   #send(name: string, model: Model): void {
     const bytes = encodeModel(model).slice();
-    // Of the written file: merged weights are in it, and may have been all that lay in a file.
+    // Looks at the encoded file: merged weights are inside it, and may have been the only ones that lay in another file.
     const external = [...decodeModel(bytes).externalLocations];
     if (external.length > 0) this.#notice(`${name} needs ${external.join(", ")} beside it`);
     this.#tell({ type: "file", name, bytes });

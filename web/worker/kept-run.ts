@@ -122,7 +122,7 @@ export async function forget(): Promise<void> {
     const parent = await storedFolder("sorth-onnx", false);
     await parent.removeEntry("run", { recursive: true });
   } catch {
-    // There is none.
+    // There is no kept run.
   }
 }
 

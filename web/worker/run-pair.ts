@@ -50,7 +50,7 @@ export class RunPair {
   static trainers(opened: OpenedModel, settings: Settings, tell: (text: string) => void) {
     const names = runsOf(settings);
     return trainersOf(names, (name) => {
-      // Both runs say the same, the penalized one more.
+      // Both trainers send the same remarks, and the penalized one some more: only the last one's are passed on.
       const onMessage = (message: string) => {
         if (name === names.at(-1)) tell(message);
       };

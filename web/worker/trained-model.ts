@@ -36,7 +36,7 @@ export async function trainedAdapter(trainer: Trainer): Promise<Uint8Array<Array
   await trainer.readState();
   const { tensors, config } = await encodeAdapter(await adapterOf(trainer.export()));
   const files = { "adapter_model.safetensors": tensors, "adapter_config.json": strToU8(config) };
-  // Random-looking numbers do not get smaller.
+  // Weights look like random numbers, which do not compress.
   return zipSync(files, { level: 0 });
 }
 
