@@ -69,7 +69,7 @@ class Decisions:
         return [one["epoch"] for one in sorted((one for one in history if one.get("validation")), key=key)]
 
     def _without(self, history: History) -> int:
-        """Epochs since the figure was last better than ever by more than the minimum."""
+        """Epochs since the figure last improved on its best by more than the minimum."""
         least = (self._stop or {}).get("minimumChange", 0)
         best: float | None = None
         without = 0

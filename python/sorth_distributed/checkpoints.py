@@ -44,7 +44,7 @@ def copy_safely(source: Path, target: Path) -> None:
 
 
 _RESTING = 10.0
-"""Seconds for which nobody has written what counts as left behind: a process of another computer may share the folder."""
+"""Seconds without a write after which a temporary file counts as left behind: a process of another computer may share the folder."""
 
 
 def _remove_leftovers(path: Path) -> None:

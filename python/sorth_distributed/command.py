@@ -34,15 +34,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-steps", type=int, help="stop after this number of steps")
     parser.add_argument("--validation", type=float, help="share of the data to hold out for validation")
     parser.add_argument("--monitor", help="the figure on the held-out samples that says which epochs are best")
-    parser.add_argument("--early-stop", type=int, help="end when that figure has not improved for so many epochs in a row")
+    parser.add_argument("--early-stop", type=int, help="end when that figure has not improved for this many epochs in a row")
     parser.add_argument("--no-early-stop", action="store_true", help="a resumed run no longer ends early")
-    parser.add_argument("--minimum-change", type=float, help="what --early-stop takes for an improvement must exceed this")
-    parser.add_argument("--keep", type=int, help="keep the checkpoints of so many best epochs, as epoch-N.safetensors")
+    parser.add_argument("--minimum-change", type=float, help="--early-stop only counts an improvement that exceeds this")
+    parser.add_argument("--keep", type=int, help="keep the checkpoints of this many best epochs, as epoch-N.safetensors")
     parser.add_argument("--from", dest="weights", help="weights of the trained model: last, best or epoch-N")
     parser.add_argument("--checkpoint", help="folder for checkpoints and run.jsonl")
     parser.add_argument("--resume", help="continue the run of this folder")
     parser.add_argument("--other-data", action="store_true", help="allow a resumed run to continue with other data")
-    parser.add_argument("--save-every", type=int, help="also save after so many steps, not only after epochs")
+    parser.add_argument("--save-every", type=int, help="also save whenever this many steps are done, not only after epochs")
     parser.add_argument("-o", "--output", help="where to write the trained model")
     parser.add_argument("--shard-optimizer", action="store_true", help="each process updates its share of the weights")
     parser.add_argument("--reduce", choices=["float32", "bfloat16"], default="float32", help="the type in which gradients travel")
@@ -162,7 +162,7 @@ def _early_stop(flags: Any, known: Mapping[str, Any]) -> Mapping[str, Any] | Non
 
 
 def _awaited_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> str | None:
-    """The checkpoint of which the trained model is asked to be, if it has yet to come. Refuses one that cannot, before the run begins."""
+    """The checkpoint to make the trained model of, if it does not exist yet. Refuses, before the run begins, one that it cannot make."""
     kind = flags.weights or worker.contract.raw["fit"].get("from")
     if not flags.output or kind in (None, "last"):
         return None

@@ -119,7 +119,7 @@ class FitLoop:
         return {"event": "step", **self._progress(), **event, "totalSteps": self._total}
 
     def _check_state(self) -> None:
-        """A step whose loss is finite may still leave NaN behind: nobody is to validate, save or export that."""
+        """A step whose loss is finite may still leave NaN in the state, which must not be validated, saved or exported."""
         name = self._worker.broken_number()
         if name is None:
             return

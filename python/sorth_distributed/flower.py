@@ -200,7 +200,7 @@ def _flower() -> Any:
 
 
 def part_of(dataset: Dataset, number: int, clients: int, skew: float = 0.0) -> Dataset:
-    """A client's share of a dataset: every so-many-th sample; with `skew`, this share of the samples goes by class instead."""
+    """A client's share of a dataset: every n-th sample for n clients; with `skew`, that part of the samples goes by class instead."""
     rows = np.arange(dataset.size)
     owners = rows % clients
     if skew > 0:
@@ -282,7 +282,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=1, help="passes of each client over its samples in a round")
-    parser.add_argument("--samples", type=int, help="only so many training samples, over all clients")
+    parser.add_argument("--samples", type=int, help="only this many training samples, over all clients")
     parser.add_argument("--skew", type=float, default=0.0, help="share of the samples that goes to clients by class")
     parser.add_argument("--statistics", action="store_true", help="average BatchNorm's running statistics too")
     parser.add_argument("--secure", action="store_true", help="secure aggregation: SecAgg+")

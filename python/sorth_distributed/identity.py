@@ -54,7 +54,7 @@ def identity_of(dataset: Dataset) -> dict[str, Any]:
 
 
 _MOST_NUMBERS = 1_000_000
-"""Of the checksum of sorth-onnx, which takes Python about two seconds for so many."""
+"""The checksum of sorth-onnx is computed up to this many numbers, which takes Python about two seconds."""
 
 
 def same_data(dataset: Dataset, before: Mapping[str, Any]) -> bool | None:

@@ -91,7 +91,7 @@ class Position:
 
 
 def json_text(value: Any) -> str:
-    """JSON as JavaScript writes it: null where a number is none."""
+    """JSON as JavaScript writes it: null for NaN and Infinity."""
 
     def plain(one: Any) -> Any:
         if isinstance(one, float):

@@ -142,7 +142,7 @@ def begin(contract: Contract, folder: Path, data: str, flags: Mapping[str, Any],
 
 
 def _share(source: Path, target: Path) -> None:
-    """Gives a large file that nobody changes a second name, or copies it where the file system has no such names."""
+    """Makes a hard link to a large file that nobody changes, or copies it where the file system has no hard links."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
     try:

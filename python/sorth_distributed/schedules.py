@@ -42,7 +42,7 @@ def _steps(value: Any, total: int, run: Run, least: int = 0) -> float:
 
 
 def _rise(options: Options, step: int, steps: float) -> float:
-    """The factor at a step of a warmup of so many."""
+    """The factor at a step of a warmup over this many steps."""
     start = options.get("warmupStart", "1/warmup")
     return step / steps if start == "1/warmup" else float(start + (1 - start) * (step - 1) / steps)
 

@@ -9,7 +9,7 @@ _FIXED = {1: 8, 5: 4}
 
 
 def varint(number: int, width: int = 1) -> bytes:
-    """A number as protobuf writes it, in so many bytes or more."""
+    """A number as protobuf writes it, in at least `width` bytes."""
     out = bytearray()
     while number > 0x7F or len(out) < width - 1:
         out.append(number & 0x7F | 0x80)
