@@ -21,7 +21,7 @@ const scaleAt: ReadonlyMap<string, number> = new Map([
   ...["MatMulNBits", "GatherBlockQuantized", "MatMulBnb4"].map((op) => [`com.microsoft.${op}`, 2] as const),
 ]);
 
-/** Of which operator a constant is the scale or the zero point of quantized numbers; undefined for other constants. */
+/** The operator for which a constant is the scale or the zero point of quantized numbers; undefined for other constants. */
 export function scales({ use, node, index }: Reading): Node | undefined {
   const at = scaleAt.get(use.node.op);
   if (at !== undefined && (use.index === at || use.index === at + 1)) return use.node;

@@ -42,7 +42,7 @@ export async function forward(
   outputs.forEach((output, i) => {
     const cotangent = cotangents[i] as Typed;
     const zeros = () => emit.filled(0, output.shape, output.type);
-    // What still reads u may read zeros, because J·t does not depend on u.
+    // Nodes that still read u may read zeros, because J·t does not depend on u.
     if (cotangent.uses.size > 0) graph.replaceUses(cotangent, zeros());
     graph.removeInput(cotangent);
     products.set(output, found.get(cotangent) ?? zeros());

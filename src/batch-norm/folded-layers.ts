@@ -214,7 +214,7 @@ function storedWeight(
 
 /** A bias as the file stores it. */
 interface StoredBias {
-  /** What the layer reads. */
+  /** The value that the layer reads. */
   readonly value: Value;
   readonly tensor: Tensor;
   /** Whether nothing else reads it. */

@@ -65,7 +65,7 @@ export function checkLabels(dataset: Dataset, { objective, prediction, batch }: 
   checkClasses(where, dataset, y, { classes, ignored: objective.options?.ignoreIndex });
 }
 
-/** @throws SorthError when the tokens of which labels are made are none of the model's */
+/** @throws SorthError when the model does not know all tokens of which labels are made */
 function checkTokens(dataset: Dataset, prediction: readonly number[]): void {
   const { name, range } = tokensOf(dataset);
   const known = prediction.at(-1) ?? 0;

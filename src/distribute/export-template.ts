@@ -51,7 +51,7 @@ export interface ExportTemplate {
 
 /**
  * The trained model of a run that has just begun, where its trained tensors lie in it, and how they follow from the run's. Other
- * numbers are written twice and the two files compared, so that the places are known to be all.
+ * numbers are written twice and the two files compared, which shows that no place was missed.
  */
 export async function exportTemplate(trainer: Trainer): Promise<ExportTemplate> {
   const begun = trainer.state();
@@ -170,7 +170,7 @@ function rawDataPlaces(bytes: Uint8Array): Map<string, BytePlace> {
   return places;
 }
 
-/** What `contract.json` says of a template, and its graphs by file: those of layers that are alike are one. */
+/** What `contract.json` says of a template, and its graphs by file: layers that are alike share one graph. */
 export function contractOfExport(
   { model, data, weights }: ExportTemplate,
   file: string,

@@ -80,7 +80,7 @@ export function checkFunctionSize(
     const name = `${definition.domain}.${definition.name}`;
     const counted = sizes.get(key);
     if (counted === "open") throw new SorthError(`the function ${name} calls itself`);
-    // What was counted before may be deep itself: functions are often defined before those that call them.
+    // A function that was counted before may be deep itself: functions are often defined before those that call them.
     if (above + (counted?.depth ?? 1) > largestDepth) {
       throw new SorthError(
         `the functions of the model call each other more than ${largestDepth} deep (${name})`,

@@ -103,7 +103,7 @@ const noLayer = (output: Value, found: string): SorthError =>
     `"${output.name}" comes out of ${found}, and no layer with a weight of its own lies right in front of it: name the value that the classifier computes (--prediction), or export the model with another head`,
   );
 
-/** The layer whose result a node computes; undefined if the node is none. */
+/** The layer whose result a node computes; undefined if the node is not a layer. */
 function layerAt(node: Node, behind: readonly Node[]): Head | undefined {
   if (node.domain !== "") return undefined;
   const [response] = node.outputs;

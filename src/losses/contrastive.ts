@@ -108,7 +108,7 @@ function made(name: string, options: ContrastiveOptions): Objective {
   });
 }
 
-/** @throws UsageError for a value that is none of the choices */
+/** @throws UsageError for a value that is not among the choices */
 export function checkChoice(loss: string, option: string, value: unknown, choices: readonly unknown[]): void {
   if (choices.includes(value)) return;
   throw new UsageError(

@@ -3,7 +3,7 @@ export interface MeanInterval {
   /** Number of runs. */
   readonly runs: number;
   readonly mean: number;
-  /** Of a single run (n − 1 in the denominator); absent for one run. */
+  /** The standard deviation of a single run (n − 1 in the denominator); absent for one run. */
   readonly standardDeviation?: number;
   /** The mean ∓ t·s/√n, with Student's t for n − 1 degrees of freedom; absent for one run. */
   readonly interval?: readonly [low: number, high: number];

@@ -8,7 +8,7 @@ export interface OperatorTime {
   readonly operator: string;
   /** Nodes of this operator that ran. */
   readonly calls: number;
-  /** Of all of them, mean over the runs. */
+  /** Time of all these nodes together, mean over the runs. */
   readonly milliseconds: number;
   /** Share of the time of all operators. */
   readonly share: number;

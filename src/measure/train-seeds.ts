@@ -22,7 +22,7 @@ export interface TrainSeedsOptions
   readonly onEvent?: (event: TrainingEvent, seed: number) => void;
 }
 
-/** What a run with one of the seeds ended with. */
+/** The results of a run with one of the seeds. */
 export interface SeedFigures {
   readonly seed: number;
   readonly step: number;
@@ -98,7 +98,7 @@ export async function runSeeds<R extends SeedFigures>(
   return seedsResult(seeds, runs);
 }
 
-/** What a run with a seed ended with. */
+/** The results of a run with a seed, from its last step and evaluations. */
 export const seedFigures = (
   seed: number,
   { step, epoch, loss }: Pick<TrainingEvent, "step" | "epoch" | "loss">,

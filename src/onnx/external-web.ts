@@ -63,7 +63,7 @@ export function fileOf(
   throw new FileError(`the external data file "${name}" is missing; choose it together with the model`);
 }
 
-/** What workers have, and TypeScript's library of pages does not declare. */
+/** Members of a worker's global object that TypeScript's library of pages does not declare. */
 declare const FileReaderSync: new () => { readAsArrayBuffer(part: Blob): ArrayBuffer };
 
 /** The bytes of a part of a file, in a worker. @throws FileError when the file was changed or removed after it was chosen */

@@ -6,7 +6,7 @@ type Bits = Pick<Long, "low" | "high" | "unsigned">;
  * The build for browsers takes it in the place of `long`, whose arithmetic nothing here uses.
  */
 export default class Long {
-  /** What protobufjs and `long` recognize such numbers by. */
+  /** The mark by which protobufjs and `long` recognize such numbers. */
   readonly __isLong__ = true;
   /** The lower 32 bits, signed. */
   readonly low: number;

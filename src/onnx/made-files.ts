@@ -1,7 +1,7 @@
 import { blobParts, type Chunk, chunkSize, joinChunks, piecesOf, type StoredFile } from "./stored.ts";
 
 /**
- * Numbers that are computed when they are read, as a file. They are computed again for the next reader once nobody holds them.
+ * Numbers that are computed when they are read, as a file. They are computed again for the next reader once no reader holds them.
  * @param size - in bytes
  */
 export function computedFile(size: number, compute: () => Uint8Array): StoredFile {

@@ -116,7 +116,7 @@ function* partsOf(chunks: readonly Chunk[]): Generator<Uint8Array, undefined> {
 
 const stored = new WeakMap<onnx.TensorProto.$Properties, StoredBytes>();
 
-/** Makes a part of a file the raw data of a message: whoever reads `rawData` reads the file, unless it is in memory. */
+/** Makes a part of a file the raw data of a message: reading `rawData` reads the file, unless the part is in memory. */
 export function keepStored(proto: onnx.TensorProto.$Properties, given: StoredBytes): void {
   const bytes = original(given);
   if (bytes instanceof Uint8Array) {

@@ -9,7 +9,7 @@ export interface StoredOptimizer {
   readonly options: OptimizerOptions;
   /** The members of a chain that has no name of its own. */
   readonly parts?: readonly StoredOptimizer[];
-  /** What it wraps. */
+  /** The transformation that it wraps. */
   readonly inner?: StoredOptimizer;
 }
 

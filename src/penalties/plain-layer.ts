@@ -55,7 +55,7 @@ export interface PenaltyReference {
     readonly weights?: Matrix;
     /** `[unit]`. */
     readonly bias?: readonly number[];
-    /** Of an adapter's B: `[unit][rank]`. */
+    /** For an adapter's B: `[unit][rank]`. */
     readonly up?: Matrix;
   };
   /**

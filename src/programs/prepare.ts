@@ -187,7 +187,7 @@ async function teaching(options: LossOptions): Promise<Teaching | undefined> {
     : undefined;
 }
 
-/** What losses of embeddings need of a graph; undefined without one. */
+/** What losses of embeddings need from a graph; undefined without such a loss. */
 async function embeddingParts({ objective, siamese }: LossOptions) {
   const any = objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective));
   return any || siamese !== undefined ? import("./embeddings.ts") : undefined;

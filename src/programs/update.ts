@@ -22,7 +22,7 @@ export interface TrainedParameter {
   readonly layout?: StateLayout | undefined;
   /** For the weight of a layer: the matrix that it is. */
   readonly matrix?: LayerMatrix | undefined;
-  /** What its group changes. */
+  /** The settings that its group changes. */
   readonly group?: Pick<ParameterSpec, "weightDecay" | "idle" | "rate"> | undefined;
   /** The gradient of its weighted penalties at a value of it, if they are applied beside the optimizer. */
   readonly penaltyGradient?: (at: Typed) => Typed;

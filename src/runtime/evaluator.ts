@@ -97,7 +97,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
   };
 }
 
-/** What computes metrics beside the losses of a graph. @throws UsageError for metrics that are not defined for any of them */
+/** The function that begins passes of metrics beside the losses of a graph. @throws UsageError for metrics that are not defined for any of them */
 export async function measureOf(
   metrics: readonly (string | Metric)[],
   { terms }: Pick<EvaluationGraph, "terms">,

@@ -258,7 +258,7 @@ export class FitLoop {
     if (isOver) this.#stopped ??= "early";
   }
 
-  /** A step whose loss is finite may still leave NaN behind: nobody is to validate, save or export that. */
+  /** A step whose loss is finite may still leave NaN in the state, which must not be validated, saved or exported. */
   async #checkState(): Promise<void> {
     const { session, stopAt } = this.#run;
     if ((await session.brokenNumber()) !== undefined) await stopAt();

@@ -51,7 +51,7 @@ export interface ModelRunOptions extends SessionOptions {
 export interface ReadValue extends Pick<NamedTerm, "output" | "labels" | "mask"> {
   /** If the model ends in an operator that it applies itself, the value in front of that is taken. */
   readonly objective?: Objective | undefined;
-  /** Of the loss, for messages. */
+  /** The loss's name, for messages. */
   readonly name: string;
 }
 

@@ -34,6 +34,6 @@ export async function weightForShare(
   );
 }
 
-/** What a user is told of it. */
+/** The message about the chosen weight. */
 export const shareText = ({ weight, loss, penalty }: ChosenWeight, share: number): string =>
   `penalty weight ${weight}: with it the penalty, ${penalty.toPrecision(3)}, is a share of ${share} of the loss at the first batch, ${loss.toPrecision(3)} without it`;

@@ -5,7 +5,7 @@ import type { Model } from "../onnx/model.ts";
 export const hasRecoveredBatchNorm = ({ proto }: Model): boolean =>
   proto.metadataProps?.some(({ key }) => key === batchNormKey) ?? false;
 
-/** What folds a recovered BatchNorm again before the caller gets a trained model. */
+/** The function that folds a recovered BatchNorm again before the caller gets a trained model. */
 export async function finishOf(model: Model): Promise<(trained: Model) => Model> {
   if (!hasRecoveredBatchNorm(model)) return (trained) => trained;
   const { foldBatchNorm } = await import("../batch-norm/fold-batch-norm.ts");

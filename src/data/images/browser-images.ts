@@ -106,8 +106,8 @@ class ImageReader {
 }
 
 /**
- * What is decoded at the same time, beside this thread: so many images, and so many bytes of their files. A photo of 4 MB takes
- * 48 MB until it is made smaller.
+ * Limits of what is decoded at the same time, beside this thread: a number of images, and a number of bytes of their files. A photo of 4
+ * MB takes 48 MB until it is made smaller.
  */
 const atOnce = { images: 16, bytes: 2 ** 24 };
 

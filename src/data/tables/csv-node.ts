@@ -55,7 +55,7 @@ async function* records(
   const how = { skip_empty_lines: true, relax_column_count: true, info: true };
   const parser = parse({ ...how, delimiter: separator, from });
   let count = 0;
-  // What fails in reading ends the loop below.
+  // An error in reading ends the loop below.
   pipeline(stream, parser, () => {});
   try {
     for await (const { record: row, info } of parser as AsyncIterable<{ record: string[]; info: Info }>) {

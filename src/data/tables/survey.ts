@@ -22,9 +22,9 @@ export interface SurveyedColumn {
   readonly kind: "number" | "category" | "list";
   /** Its texts, sorted. */
   readonly categories: readonly string[];
-  /** Of lists: the longest. */
+  /** The length of the longest list; only for columns of lists. */
   readonly length: number;
-  /** Of lists that differ in length: the first one that is not as long as those before. */
+  /** The first list that is not as long as those before; undefined if all are equally long. */
   readonly other: { readonly row: number; readonly length: number } | undefined;
   readonly missing: number;
   /** It holds true and false: classes as labels, 1 and 0 as data. */

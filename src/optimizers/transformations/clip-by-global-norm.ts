@@ -40,7 +40,7 @@ export const clipByGlobalNorm = defineTransformation(
             updates.map((update) => sumOfSquares(g, update.value())),
           ),
         );
-        // ∞·0 is NaN: updates whose squares overflow would become 0 without a word.
+        // ∞·0 is NaN: updates whose squares overflow would silently become 0.
         const share = g.add(g.div(maxNorm, g.add(norm, epsilon)), g.mul(norm, 0));
         // A comparison with NaN is false: NaN stays.
         return g.where(g.greater(share, 1), 1, share);

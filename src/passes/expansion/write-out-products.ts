@@ -43,7 +43,7 @@ export const writeOutProducts = defineGraphPass({
 interface Written {
   /** The operator that is the layer. */
   readonly product: Node;
-  /** What the former operator computed, or the Add behind it. */
+  /** The value that the former operator computed, or that the Add behind it did. */
   readonly result: Value;
   /** Nodes that are not needed any more, the last of which computed {@link result}. */
   readonly replaced: readonly Node[];

@@ -35,7 +35,7 @@ export interface ConvolutionSizes {
   readonly gradients: { readonly input: boolean; readonly kernel: boolean };
 }
 
-/** What the time of a convolution is a sum of: a number for each product and each array that is read or written. */
+/** The features whose weighted sum is the time of a convolution: one for each product and each array that is read or written. */
 export function convolutionFeatures(sizes: ConvolutionSizes): Both<readonly number[]> {
   const { samples, positions, channels, units, kernel, gradients } = sizes;
   const products = 1 + (gradients.input ? 1 : 0) + (gradients.kernel ? 1 : 0);
@@ -63,13 +63,13 @@ export function convolutionFeatures(sizes: ConvolutionSizes): Both<readonly numb
   };
 }
 
-/** What the time of BatchNormalization is a sum of: the elements, and the rows of positions that are read one by one. */
+/** The features whose weighted sum is the time of BatchNormalization: the elements, and the rows of positions that are read one by one. */
 export const channelFeatures = (elements: number, positions: number): Both<readonly number[]> => ({
   images: [1, elements, elements / positions],
   rows: [1, elements, 0],
 });
 
-/** What the time of a change of layout is a sum of. */
+/** The features whose weighted sum is the time of a change of layout. */
 export const conversionFeatures = (elements: number): readonly number[] => [1, elements];
 
 /** Microseconds for each feature, fitted to measurements (bench/layouts.ts, bench/results/layouts.json). */
