@@ -121,7 +121,7 @@ function withAllCalls(
   for (const layer of all) {
     if (chosen.includes(layer)) continue;
     const of = first.get(readingOf(layer))?.name;
-    const both = `"${layer.name}" and "${of}" read one weight the same way: an adapter acts on both`;
+    const both = `"${layer.name}" and "${of}" read one weight the same way, so an adapter acts on both`;
     if (!kept.includes(layer)) throw new UsageError(`${both}: exclude both, or none`);
     onMessage?.(both);
   }

@@ -124,7 +124,7 @@ test("calls of one module have one adapter, or none", async () => {
   const said: string[] = [];
   const adapted = await addAdapters(model, { include: /^h$/, onMessage: (text) => said.push(text) });
   expect(markedNames(adapted)).toEqual(["h", "k"]);
-  expect(said[0]).toBe('"k" and "h" read one weight the same way: an adapter acts on both');
+  expect(said[0]).toBe('"k" and "h" read one weight the same way, so an adapter acts on both');
   // Training keeps it one, though its B begins with zeros: folded into the weight, it acts on both.
   const options = {
     batch: 3,

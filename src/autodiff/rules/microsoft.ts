@@ -9,7 +9,7 @@ import { skipNormalizations } from "./skip-normalization.ts";
 const refused = (reason: string, ...names: readonly string[]): RuleTable =>
   Object.fromEntries(names.map((name) => [`com.microsoft.${name}`, { refused: reason }]));
 
-const unknownActivation = "no derivative of its activation is known";
+const unknownActivation = "its activation is unknown";
 
 /** ONNX Runtime's own operators (com.microsoft), which its graph optimizer and some exporters write into models. */
 export const microsoft = {
