@@ -29,25 +29,10 @@ export function fromFields(
   }
 }
 
-/** Bytes that the elements in the typed repeated fields of a message take as an array whose elements have `width` bytes. */
-export function bytesOfFields(
-  proto: onnx.TensorProto.$Properties,
-  type: DataTypeName,
-  width: number,
-): number {
-  switch (type) {
-    case "float":
-    case "complex64":
-      return 4 * (proto.floatData?.length ?? 0);
-    case "double":
-    case "complex128":
-      return 8 * (proto.doubleData?.length ?? 0);
-    case "int64":
-      return 8 * (proto.int64Data?.length ?? 0);
-    case "uint64":
-    case "uint32":
-      return width * (proto.uint64Data?.length ?? 0);
-    default:
-      return width * (proto.int32Data?.length ?? 0);
-  }
+/** Bytes of the elements in the typed repeated fields of a message, whose small types and unsigned ones have `width` bytes. */
+export function bytesOfFields(proto: onnx.TensorProto.$Properties, width: number): number {
+  const { floatData, doubleData, int64Data, uint64Data, int32Data } = proto;
+  const count = (list: { readonly length: number } | null | undefined) => list?.length ?? 0;
+  const own = count(uint64Data) + count(int32Data);
+  return 4 * count(floatData) + 8 * (count(doubleData) + count(int64Data)) + width * own;
 }

@@ -300,7 +300,7 @@ function checkStoredSize(
   const own = storedBytes(proto);
   const inMessage = own
     ? chunkSize(own)
-    : proto.rawData?.length || bytesOfFields(proto, type, arrayFor(type).BYTES_PER_ELEMENT);
+    : proto.rawData?.length || bytesOfFields(proto, arrayFor(type).BYTES_PER_ELEMENT);
   const stored = external ? external.length : inMessage;
   if (stored === undefined) return;
   const expected = byteLengthOf(type, dims);

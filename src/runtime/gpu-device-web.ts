@@ -10,8 +10,8 @@ interface GpuDevice {
 /** The device of the page's sessions. ONNX Runtime creates it with the first session and destroys it with the last. */
 interface WatchedDevice {
   readonly device: GpuDevice;
-  /** Never fulfilled; rejected when the device is lost while sessions use it. */
-  readonly lost: Promise<never>;
+  /** Who is told when the device is lost while sessions use it. */
+  readonly waiting: Set<(error: DeviceError) => void>;
   isLost: boolean;
   reason: string;
   sessions: number;
@@ -55,8 +55,7 @@ export async function createOnDevice(
   return new Proxy(session, {
     get(target, key) {
       if (key === "run") {
-        return (...args: Parameters<InferenceSession["run"]>) =>
-          Promise.race([target.run(...args), own.lost]);
+        return (...args: Parameters<InferenceSession["run"]>) => untilLost(own, () => target.run(...args));
       }
       if (key === "release") {
         return async () => {
@@ -71,20 +70,32 @@ export async function createOnDevice(
   });
 }
 
+/**
+ * Runs, and fails when the device is lost. Nothing of a run is kept once it has ended: Promise.race with one promise of the
+ * device would keep the results of every run as long as the device.
+ */
+async function untilLost<Result>(own: WatchedDevice, run: () => Promise<Result>): Promise<Result> {
+  if (own.isLost) throw lostError(own.reason);
+  let tell: ((error: DeviceError) => void) | undefined;
+  try {
+    return await new Promise<Result>((resolve, reject) => {
+      tell = reject;
+      own.waiting.add(reject);
+      run().then(resolve, reject);
+    });
+  } finally {
+    if (tell) own.waiting.delete(tell);
+  }
+}
+
 function watch(device: GpuDevice): WatchedDevice {
-  const state: WatchedDevice = {
-    ...{ device, isLost: false, reason: "", sessions: 0 },
-    lost: new Promise((_, reject) => {
-      void device.lost.then(({ message }) => {
-        if (state.sessions === 0) return;
-        state.isLost = true;
-        state.reason = message.replace(/\s+/g, " ").trim();
-        reject(lostError(state.reason));
-      });
-    }),
-  };
-  // Runs that await this promise handle the rejection; this empty handler only prevents an unhandled-rejection error.
-  state.lost.catch(() => {});
+  const state: WatchedDevice = { device, waiting: new Set(), isLost: false, reason: "", sessions: 0 };
+  void device.lost.then(({ message }) => {
+    if (state.sessions === 0) return;
+    state.isLost = true;
+    state.reason = message.replace(/\s+/g, " ").trim();
+    for (const tell of state.waiting) tell(lostError(state.reason));
+  });
   return state;
 }
 
@@ -96,7 +107,8 @@ const lostError = (reason: string) =>
 /** Calls back with the reason when the device of the currently open sessions is lost. */
 export function onDeviceLost(tell: (reason: string) => void): void {
   const own = watched;
-  own?.lost.catch(() => tell(own.reason));
+  if (own?.isLost) tell(own.reason);
+  else own?.waiting.add(() => tell(own.reason));
 }
 
 /** Why the browser offers no WebGPU; undefined where it does. */

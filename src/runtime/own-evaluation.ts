@@ -7,7 +7,7 @@ import type { Model } from "../onnx/model.ts";
 import type { EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import type { Better } from "./best-epochs.ts";
-import { checkDataset, type Evaluated, evaluate, evenBatch, measureOf, remarkOnRest } from "./evaluator.ts";
+import type { Evaluated } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed, ForwardSession } from "./step-session.ts";
 import type { Taught } from "./taught.ts";
@@ -29,6 +29,9 @@ interface Opened extends Pick<Evaluated, "graph" | "ports" | "measure"> {
   /** The batch size for which the graph was built. */
   readonly batch: number | undefined;
 }
+
+/** Loaded with the first use. */
+const evaluating = () => import("./evaluator.ts");
 
 /** The figures that an evaluation computes, each with what is better of it. */
 export async function figuresIn(
@@ -88,7 +91,7 @@ export class OwnEvaluation {
   async check(dataset: Dataset): Promise<void> {
     const { graph, ports, options } = await this.#open(dataset);
     if (this.#checked.has(dataset)) return;
-    checkDataset(dataset, { graph, ports }, options.objective);
+    (await evaluating()).checkDataset(dataset, { graph, ports }, options.objective);
     this.#checked.add(dataset);
   }
 
@@ -115,6 +118,7 @@ export class OwnEvaluation {
   ): Promise<EvaluationResult> {
     const { session, graph, ports, measure } = await this.#open(dataset);
     await this.check(dataset);
+    const { evaluate, remarkOnRest } = await evaluating();
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);
@@ -143,7 +147,7 @@ export class OwnEvaluation {
     const inGraph =
       teacher || (objective && !termsOf(objective).every((term) => isObjective(term.objective)));
     const even = inGraph && most !== undefined && hasFreeBatch(graphOf(this.#model), this.#options);
-    const batch = even && dataset ? evenBatch(dataset.size, most) : most;
+    const batch = even && dataset ? (await evaluating()).evenBatch(dataset.size, most) : most;
     const known = dataset
       ? this.#opened.find((one) => one.options === options && one.batch === batch)
       : this.#opened[0];
@@ -169,6 +173,6 @@ export class OwnEvaluation {
   /** @throws UsageError for metrics that are not defined for any of the losses */
   async #measuring(graph: EvaluationGraph, batch: number): Promise<Opened["measure"]> {
     const { metrics = [] } = this.#options;
-    return metrics.length === 0 ? undefined : measureOf(metrics, graph, batch);
+    return metrics.length === 0 ? undefined : (await evaluating()).measureOf(metrics, graph, batch);
   }
 }
