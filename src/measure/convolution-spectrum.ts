@@ -7,7 +7,7 @@ import {
   type SpectralFigures,
   singularValues,
   spectralFigures,
-  tooLong,
+  tooLongConvolution,
 } from "./spectrum.ts";
 import { symmetricEigenvalues } from "./symmetric-eigenvalues.ts";
 
@@ -77,8 +77,7 @@ export function convolutionSpectrum(
   }
   const grid = affordableGrid(convolution, budget);
   if (!grid) {
-    const operations = operationsOn(convolution, inputSize);
-    return { notComputed: tooLong("the singular values of this convolution", operations) };
+    return { notComputed: tooLongConvolution(operationsOn(convolution, inputSize)) };
   }
   const values: number[] = [];
   for (let group = 0; group < groups; group++) groupValues(convolution, grid, group, values);

@@ -41,36 +41,41 @@ export interface Spectrum extends SpectralFigures {
   readonly singularValues: readonly number[];
 }
 
-/** Floating-point operations per second, roughly: 1 to 2.5e9 were measured. */
-const operationsPerSecond = 1.5e9;
+/** Floating-point operations per second, roughly: 2.3e9 to 5.7e9 were measured for matrices, 1.2e9 to 2.5e9 for convolutions. */
+const operationsPerSecond = { matrix: 4e9, convolution: 1.5e9 };
 
-/** Most operations for the spectrum of one layer, unless the caller asks for all spectra: 1 to 2 seconds. */
+/** Most operations for the spectrum of one layer, unless the caller asks for all spectra: up to a second, or 1 to 2 for a convolution. */
 const mostOfLayer = 2e9;
 
 /** Most operations for the spectra of all layers of a report together, for each kind: 5 to 10 seconds. */
-const mostOfReport = 1e10;
+const mostOfReport = { matrix: 4e10, convolution: 1e10 };
 
-/** Most operations for each single spectrum. */
+/** What of a report's spectra is computed. */
 export interface SpectrumBudget {
-  readonly matrix: number;
+  /** Layers whose singular values are computed. */
+  readonly matrices: ReadonlySet<Site>;
+  /** Most operations for each convolution. */
   readonly convolution: number;
 }
 
 /**
- * Divides the operations of a report among its layers. Matrices are ordered by size, the smaller ones first. All convolutions
- * get the same share, because a large one can be computed on a smaller input.
+ * Divides the operations of a report among its layers. Matrices are taken by size, the smaller ones first, and of the same size
+ * in the order of the model. All convolutions get the same share, because a large one can be computed on a smaller input.
+ * @param sites - without those that have the units of another one
  * @param full - no limit
  */
 export function spectrumBudget(sites: readonly Site[], full: boolean): SpectrumBudget {
-  if (full) return { matrix: Number.POSITIVE_INFINITY, convolution: Number.POSITIVE_INFINITY };
-  let [matrix, sum] = [0, 0];
-  for (const operations of sites.map(operationsOf).sort((a, b) => a - b)) {
-    sum += operations;
-    if (operations > mostOfLayer || sum > mostOfReport) break;
-    matrix = operations;
-  }
+  if (full) return { matrices: new Set(sites), convolution: Number.POSITIVE_INFINITY };
+  let sum = 0;
+  const matrices = [...sites]
+    .sort((a, b) => operationsOf(a) - operationsOf(b))
+    .filter((site) => {
+      sum += operationsOf(site);
+      return operationsOf(site) <= mostOfLayer && sum <= mostOfReport.matrix;
+    });
   const convolutions = sites.filter(({ op }) => op === "Conv" || op === "ConvTranspose").length;
-  return { matrix, convolution: Math.min(mostOfLayer, mostOfReport / Math.max(convolutions, 1)) };
+  const share = mostOfReport.convolution / Math.max(convolutions, 1);
+  return { matrices: new Set(matrices), convolution: Math.min(mostOfLayer, share) };
 }
 
 const operationsOf = ({ units, groups, fanIn }: Pick<Site, "units" | "groups" | "fanIn">): number =>
@@ -82,18 +87,18 @@ export const eigenvalueOperations = (n: number): number => (4 / 3) * n ** 3;
 /**
  * Singular values of the matrix whose rows are a layer's units (one block per group): square roots of the eigenvalues of the
  * smaller Gram matrix in float64. This resolves them to about 1e-7·σ₁, the resolution of float32 weights.
- * @param budget - most operations
+ * @param isAffordable - false where the report has no time for it
  */
 export async function spectrumOf(
   matrix: UnitMatrix,
   probe: Probe,
-  budget: number,
+  isAffordable: boolean,
 ): Promise<Spectrum | NotComputed> {
   const { units, groups, fanIn } = matrix;
   const side = Math.min(units / groups, fanIn);
-  const operations = operationsOf(matrix);
-  if (operations > budget) {
-    return { notComputed: tooLong(`singular values of ${units} units of ${fanIn}`, operations) };
+  if (!isAffordable) {
+    const seconds = operationsOf(matrix) / operationsPerSecond.matrix;
+    return { notComputed: tooLong(`singular values of ${units} units of ${fanIn}`, seconds) };
   }
   const squares: number[] = [];
   try {
@@ -110,8 +115,12 @@ export async function spectrumOf(
 }
 
 /** The message for figures that would take too long. */
-export const tooLong = (what: string, operations: number): string =>
-  `${what} take about ${Math.ceil(operations / operationsPerSecond)} s: ask for them with --full (full: true)`;
+const tooLong = (what: string, seconds: number): string =>
+  `${what} take about ${Math.ceil(seconds)} s: ask for them with --full (full: true)`;
+
+/** The message for a convolution whose singular values would take too long. */
+export const tooLongConvolution = (operations: number): string =>
+  tooLong("the singular values of this convolution", operations / operationsPerSecond.convolution);
 
 /**
  * Square roots of eigenvalues, descending. Eigenvalues below the resolution n·2⁻⁵² of the largest one count as 0.

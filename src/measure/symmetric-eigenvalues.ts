@@ -28,19 +28,28 @@ interface Tridiagonal {
   readonly beside: Float64Array;
 }
 
-/** Reflects column after column onto its first two elements: A ← A − v·wᵀ − w·vᵀ. */
+/**
+ * Reflects column after column onto its first two elements: A ← A − v·wᵀ − w·vᵀ. The change of one column is made while the
+ * next column's product A·v is computed, so that the matrix is read once for each column: twice as fast as two passes.
+ */
 function tridiagonalize(a: Float64Array, n: number): Tridiagonal {
   const diagonal = new Float64Array(n);
   const beside = new Float64Array(n);
-  const w = new Float64Array(n);
+  // The reflection that the rows from k on still lack: none at first.
+  let before: Reflection = { v: new Float64Array(n), w: new Float64Array(n) };
+  let free: Float64Array = new Float64Array(n);
   for (let k = 0; k < n; k++) {
-    diagonal[k] = a[k * n + k] as number;
-    if (k + 2 >= n) {
-      if (k + 1 < n) beside[k] = a[k * n + k + 1] as number;
-      continue;
-    }
     // v is the part of the row right of the diagonal, with its first element changed.
     const v = a.subarray(k * n, (k + 1) * n);
+    const [vk, wk] = [before.v[k] as number, before.w[k] as number];
+    for (let j = k; j < n; j++) {
+      v[j] = (v[j] as number) - vk * (before.w[j] as number) - wk * (before.v[j] as number);
+    }
+    diagonal[k] = v[k] as number;
+    if (k + 2 >= n) {
+      if (k + 1 < n) beside[k] = v[k + 1] as number;
+      continue;
+    }
     let squares = 0;
     for (let j = k + 1; j < n; j++) squares += (v[j] as number) ** 2;
     const first = v[k + 1] as number;
@@ -49,47 +58,76 @@ function tridiagonalize(a: Float64Array, n: number): Tridiagonal {
     const half = squares - length * first;
     if (half === 0) continue;
     v[k + 1] = first - length;
-    reflect(a, n, k + 1, v, w, half);
+    const w = free;
+    reflectAndMultiply(a, n, k + 1, before, v, w);
+    let along = 0;
+    for (let j = k + 1; j < n; j++) {
+      const element = (w[j] as number) / half;
+      w[j] = element;
+      along += element * (v[j] as number);
+    }
+    along /= 2 * half;
+    for (let j = k + 1; j < n; j++) w[j] = (w[j] as number) - along * (v[j] as number);
+    free = before.w;
+    before = { v, w };
   }
   return { diagonal, beside };
 }
 
-/** Reflects the trailing matrix, starting at `start`, at v with vᵀv = 2·half. */
-function reflect(
+/** A ← A − v·wᵀ − w·vᵀ */
+interface Reflection {
+  readonly v: Float64Array;
+  readonly w: Float64Array;
+}
+
+/**
+ * Applies a reflection to the trailing matrix A, starting at `start`, and computes w = A·v of the result, both from the upper
+ * triangle alone. Two rows are treated together, because they read the same columns of the vectors; the order of every sum is
+ * that of one row after the other.
+ */
+function reflectAndMultiply(
   a: Float64Array,
   n: number,
   start: number,
+  { v: p, w: q }: Reflection,
   v: Float64Array,
   w: Float64Array,
-  half: number,
 ): void {
   w.fill(0, start);
-  // w = A·v from the upper triangle alone.
-  for (let i = start; i < n; i++) {
+  let i = start;
+  for (; i + 1 < n; i += 2) {
     const row = i * n;
-    const factor = v[i] as number;
-    let sum = (a[row + i] as number) * factor;
-    for (let j = i + 1; j < n; j++) {
-      const element = a[row + j] as number;
-      sum += element * (v[j] as number);
-      w[j] = (w[j] as number) + element * factor;
+    const next = row + n;
+    const [p0, q0, v0] = [p[i] as number, q[i] as number, v[i] as number];
+    const [p1, q1, v1] = [p[i + 1] as number, q[i + 1] as number, v[i + 1] as number];
+    const own = (a[row + i] as number) - p0 * q0 - q0 * p0;
+    const beside = (a[row + i + 1] as number) - p0 * q1 - q0 * p1;
+    const other = (a[next + i + 1] as number) - p1 * q1 - q1 * p1;
+    a[row + i] = own;
+    a[row + i + 1] = beside;
+    a[next + i + 1] = other;
+    let sum0 = own * v0 + beside * v1;
+    let sum1 = other * v1;
+    for (let j = i + 2; j < n; j++) {
+      const pj = p[j] as number;
+      const qj = q[j] as number;
+      const vj = v[j] as number;
+      const x = (a[row + j] as number) - p0 * qj - q0 * pj;
+      const y = (a[next + j] as number) - p1 * qj - q1 * pj;
+      a[row + j] = x;
+      a[next + j] = y;
+      sum0 += x * vj;
+      sum1 += y * vj;
+      w[j] = (w[j] as number) + x * v0 + y * v1;
     }
-    w[i] = (w[i] as number) + sum;
+    w[i] = (w[i] as number) + sum0;
+    w[i + 1] = (w[i + 1] as number) + beside * v0 + sum1;
   }
-  let along = 0;
-  for (let j = start; j < n; j++) {
-    const element = (w[j] as number) / half;
-    w[j] = element;
-    along += element * (v[j] as number);
-  }
-  along /= 2 * half;
-  for (let j = start; j < n; j++) w[j] = (w[j] as number) - along * (v[j] as number);
-  for (let i = start; i < n; i++) {
-    const row = i * n;
-    const [vi, wi] = [v[i] as number, w[i] as number];
-    for (let j = i; j < n; j++) {
-      a[row + j] = (a[row + j] as number) - vi * (w[j] as number) - wi * (v[j] as number);
-    }
+  if (i < n) {
+    const [pi, qi] = [p[i] as number, q[i] as number];
+    const own = (a[i * n + i] as number) - pi * qi - qi * pi;
+    a[i * n + i] = own;
+    w[i] = (w[i] as number) + own * (v[i] as number);
   }
 }
 

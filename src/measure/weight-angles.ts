@@ -21,6 +21,7 @@ import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from
 import { convolutionOf, convolutionSpectrum } from "./convolution-spectrum.ts";
 import { gramBlocks } from "./gram.ts";
 import { type AngleStatistics, PairCollector } from "./pair-statistics.ts";
+import { SameWeights } from "./same-weights.ts";
 import {
   isComputed,
   type NotComputed,
@@ -67,38 +68,49 @@ export async function weightAngles(
     hidden: hiddenLayers(graph),
     inBodies: true,
   });
+  const same = new SameWeights();
+  const firsts = new Map<string, Site>();
+  const keyed = sites.map((site) => {
+    const key = same.keyOf(site);
+    if (!firsts.has(key)) firsts.set(key, site);
+    return { site, key };
+  });
+  const distinct = [...firsts.values()];
   const budget = {
-    ...spectrumBudget(sites, options.full ?? false),
+    ...spectrumBudget(distinct, options.full ?? false),
     units: affordableUnits(
-      sites.map(({ units, groups, fanIn }) => ({ units, groups, length: fanIn })),
+      distinct.map(({ units, groups, fanIn }) => ({ units, groups, length: fanIn })),
       probe,
       options,
     ),
   };
   const layers: LayerWeightAngles[] = [];
-  for (const site of sites) {
+  const known = new Map<string, LayerWeightAngles | string>();
+  for (const { site, key } of keyed) {
     const { name, op } = site;
     options.onLayer?.(name);
+    const found = known.get(key) ?? (await anglesOf(site));
+    known.set(key, found);
+    if (typeof found === "string") skipped.push({ name, op, reason: found });
+    else layers.push({ ...found, name });
+  }
+  return { layers, skipped };
+
+  /** The angles of a layer, or why there are none. */
+  async function anglesOf(site: Site): Promise<LayerWeightAngles | string> {
     const operand = weightOf(site);
     // A model of many large layers is read one layer at a time.
     const weight = operand && (await parameterValue(graph, operand, probe))?.unkept();
-    if (!weight) {
-      skipped.push({ name, op, reason: "its weight is an input of the model" });
-      continue;
-    }
+    if (!weight) return "its weight is an input of the model";
     const matrix = unitVectors(site, weight);
-    if (!matrix.data.every(Number.isFinite)) {
-      skipped.push({ name, op, reason: "its weight holds NaN or Infinity" });
-      continue;
-    }
+    if (!matrix.data.every(Number.isFinite)) return "its weight holds NaN or Infinity";
     try {
-      layers.push(await layerAngles(site, { weight, matrix, budget }, options, probe));
+      return await layerAngles(site, { weight, matrix, budget }, options, probe);
     } catch (error) {
       // A layer that cannot be measured must not lose the other layers.
-      skipped.push({ name, op, reason: messageOf(error) });
+      return messageOf(error);
     }
   }
-  return { layers, skipped };
 }
 
 async function layerAngles(
@@ -113,7 +125,7 @@ async function layerAngles(
 ): Promise<LayerWeightAngles> {
   const { name, op, units, fanIn, groups } = site;
   const { spectra = true } = options;
-  const spectrum = spectra ? await spectrumOf(matrix, probe, budget.matrix) : undefined;
+  const spectrum = spectra ? await spectrumOf(matrix, probe, budget.matrices.has(site)) : undefined;
   const { statistics, orthogonality } = await unitAngles(
     matrix,
     { ...options, mostUnits: budget.units, spectrum },

@@ -207,7 +207,7 @@ describe("weightAngles, further figures", () => {
     const { spectrum } = await first(gemmOf(Array.from({ length: 1500 }, () => new Array(1500).fill(1))));
     expect(spectrum).toEqual({
       notComputed:
-        "singular values of 1500 units of 1500 take about 3 s: ask for them with --full (full: true)",
+        "singular values of 1500 units of 1500 take about 2 s: ask for them with --full (full: true)",
     });
   });
 
