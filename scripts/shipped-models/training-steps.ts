@@ -1,9 +1,10 @@
+import { graphOf } from "../../src/graph/model-graph.ts";
 import { adamw, buildStep, meanSquaredError, readModel } from "../../src/index.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import { Random } from "../../src/random.ts";
 import { cpuBackend } from "../../src/runtime/cpu-node.ts";
 import type { Lengths } from "./lengths.ts";
-import { randomInput } from "./random-inputs.ts";
+import { randomInput, rowsOfTables } from "./random-inputs.ts";
 
 /** Number of steps. */
 const count = 20;
@@ -14,7 +15,8 @@ const count = 20;
  * @throws SorthError like buildStep
  */
 export async function trainingSteps(path: string, { batch, dims }: Lengths): Promise<number[]> {
-  const step = await buildStep(await readModel(path), {
+  const model = await readModel(path);
+  const step = await buildStep(model, {
     objective: meanSquaredError(),
     optimizer: adamw(),
     penalties: [],
@@ -28,8 +30,9 @@ export async function trainingSteps(path: string, { batch, dims }: Lengths): Pro
     scalars.type === "double"
       ? Tensor.of(name, "double", [], Float64Array.of(value))
       : Tensor.float(name, [], [value]);
+  const rows = rowsOfTables(graphOf(model));
   const data = [...inputs, ...(labels ? [labels] : [])].map(
-    (port) => [port.name, randomInput(random, port)] as const,
+    (port) => [port.name, randomInput(random, port, rows.get(port.name))] as const,
   );
   const kept = masks.map(({ name, shape }) => {
     const ones = new Float32Array(shape.reduce((product, size) => product * size, 1)).fill(1);
