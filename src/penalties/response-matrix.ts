@@ -167,18 +167,17 @@ export function reshapeToResponse(
   g: Emit,
   t: Typed,
   response: Typed,
-  { units, unitAxis, freeAxes = [] }: ResponseLayout,
+  { unitAxis, freeAxes = [] }: ResponseLayout,
 ): Typed {
   const { shape } = response;
   // Reshape can infer one length (−1) and copy the lengths in front of it (0).
   const open = unitAxis === shape.length - 1 ? 1 : unitAxis + 1;
-  if (freeAxes.some((axis) => axis > open)) {
-    const lengths = g.op("Shape", [response], [shape.length], { type: "int64" });
-    return g.op("Reshape", [t, lengths], shape);
-  }
-  const code = shape.map((dim, axis) =>
-    axis < Math.min(open, unitAxis) ? 0 : axis === unitAxis ? units : dim,
-  );
+  if (freeAxes.some((axis) => axis > open)) return reshapeLike(g, t, response);
+  const code = shape.map((dim, axis) => (axis < Math.min(open, unitAxis) ? 0 : dim));
   code[open] = -1;
   return g.reshapeAs(t, code, shape);
 }
+
+/** Reshapes a value to the shape that another one has at run time. */
+export const reshapeLike = (g: Emit, t: Typed, other: Typed): Typed =>
+  g.op("Reshape", [t, g.op("Shape", [other], [other.shape.length], { type: "int64" })], other.shape);

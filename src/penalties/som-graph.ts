@@ -109,13 +109,14 @@ function plusOuter(g: Emit, matrix: Typed | undefined, column: Typed, row: Typed
 
 /**
  * SOM from the Gram matrix of the rows, which is smaller if there are few rows: with A = 1/n², P = T·diag(A)·Tᵀ is ZZᵀ of the
- * normalised Z = T/n; ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖². The number of rows must be known.
+ * normalised Z = T/n; ΣG² = ‖P‖², and the sum of G is ‖Σᵢzᵢ‖².
  *
  * @param t - T as [rows, units], or [groups, rows, units]
  * @param square - T∘T
+ * @param fixed - whether every run has as many rows; if not, T is not float64
  * @returns the value, and factor · weight · ∂value/∂T in T's shape
  */
-export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): GramGraph {
+export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients, fixed: boolean): GramGraph {
   const energy = g.reduceSum(square, [-2], true);
   const inverse = inverseSquare(g, energy);
   const scaledT = g.mul(t, inverse);
@@ -127,7 +128,11 @@ export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): Gr
     const gram =
       t.shape.length === 2 ? g.gemm(scaledT, t, { transB: true }) : g.matMul(scaledT, g.transposeLast(t));
     return {
-      value: g.sub(sumOfSquares(g, gram), sumOfSquares(g, own)),
+      // Of an open number of rows, one sum along each axis: where axes are joined depends on their lengths.
+      value: g.sub(
+        fixed ? sumOfSquares(g, gram) : g.reduceSum(g.reduceSum(g.square(gram), [1]), [0]),
+        sumOfSquares(g, own),
+      ),
       coefficient: c.square,
       gradient: (times) => {
         const four = times(4);
@@ -141,7 +146,10 @@ export function somOfRows(g: Emit, t: Typed, square: Typed, c: Coefficients): Gr
   const mean = (): Term<Direction> => {
     const roots = g.sqrt(inverse);
     const resultant = g.matMul(t, g.transposeLast(roots));
-    const total = g.sub(g.reduceSum(g.square(resultant), [-2, -1], true), g.reduceSum(own, [-2, -1], true));
+    const total = g.sub(
+      g.reduceSum(g.square(resultant), fixed ? [-2, -1] : [-2], true),
+      g.reduceSum(own, [-2, -1], true),
+    );
     return {
       value: sumOfSquares(g, total),
       coefficient: c.mean,

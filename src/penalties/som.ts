@@ -1,11 +1,12 @@
 import type { Site } from "../analysis/site-types.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
+import type { Value } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { definePenalty } from "./define.ts";
 import type { PenaltyGraph } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
-import { type ResponseLayout, ResponseMatrix } from "./response-matrix.ts";
+import { type ResponseLayout, ResponseMatrix, reshapeLike } from "./response-matrix.ts";
 import { coefficients, somOfRows, somOfUnits } from "./som-graph.ts";
 import { type SomOptions, somDefaults, somProblem, somSource, somWeight } from "./som-options.ts";
 import { somReference } from "./som-reference.ts";
@@ -75,38 +76,53 @@ function warningOf(site: Site, options: SomOptions): string | undefined {
   }
   const remarks: string[] = [];
   const positions = positionsOf(site.response.shape ?? [], site);
-  const all = maxRows === 0 || maxRows >= positions;
-  const rows = all ? site.rows : (site.rows / positions) * maxRows;
-  if (!all) {
+  const taken = Math.min(maxRows || positions, positions);
+  let { rows } = site;
+  if (taken < positions) {
+    rows = (rows / positions) * taken;
     remarks.push(
-      `${maxRows} of ${positions} positions a sample: the noise floor of R, which falls with the rows as 1/b, is ${(positions / maxRows).toPrecision(3)} times as high`,
+      `${taken} of ${positions} positions a sample: the noise floor of R is ${(positions / taken).toPrecision(3)} times as high`,
     );
   }
   if (scale === "rms") {
     remarks.push(
-      "scale=rms counts as constant here and in ONNX Runtime's training tools; other programs differentiate through it",
+      "scale=rms is constant in the gradient here and in ONNX Runtime's training tools, not in other programs",
     );
   }
-  const smallerGram = site.rowsFixed && 2 * rows <= units;
   // Cosines, their squares, the mask and the gradients: about five matrices at the same time.
   const gigabytes = (5 * 4 * units ** 2 * site.groups) / 1e9;
-  if (!smallerGram && gigabytes >= 0.5) {
+  if (!comparesRows(site, site.response, site.rowsFixed, rows) && gigabytes >= 0.5) {
     remarks.push(
-      `the cosines of ${units} units with each other take about ${gigabytes.toPrecision(2)} GB in each run: leave the layer out (--exclude), or export the model with a batch of at most ${Math.floor(units / 2 / Math.max(positions, 1)) || 1}, for which a smaller form is written`,
+      `the cosines of ${units} units take about ${gigabytes.toPrecision(2)} GB in each run: --exclude the layer, or export the model with a batch of at most ${Math.floor(units / 2 / positions) || 1}`,
     );
   }
   if (site.rowsFixed && rows < units)
     remarks.push(`${rows} rows for ${units} units: the penalty cannot reach 0`);
-  return remarks.length > 0 ? remarks.join("; ") : undefined;
+  return remarks.join("; ") || undefined;
 }
 
 function somOfResponses(g: Emit, rows: SomRows, options: SomOptions): PenaltyGraph {
-  const units = rows.layout.units / rows.layout.groups;
+  const { layout, y, rowsFixed, inShards } = rows;
   // The Gram matrix of rows would hold products of one shard with another.
-  const smallerGram = rows.rowsFixed && !rows.inShards && 2 * rows.rows <= units;
-  const { value, gradient } = (smallerGram ? fewRows : manyRows)(g, rows, options);
-  return { value, slopes: rows.slopes((weight) => gradient(weight && g.cast(weight, rows.y.type))) };
+  const smaller = !inShards && comparesRows(layout, y, rowsFixed, rows.rows);
+  const { value, gradient } = (smaller ? fewRows : manyRows)(g, rows, options);
+  return { value, slopes: rows.slopes((weight) => gradient(weight && g.cast(weight, y.type))) };
 }
+
+/**
+ * Whether the b×b Gram matrix of the rows is written in place of the k×k one of the units. With more than 16,384 units, whose
+ * cosines take over 5 GB, a batch has fewer rows than that, even if the model leaves it open.
+ * @param rows - at the probed batch size
+ */
+export const comparesRows = (
+  { units, groups, unitAxis }: ResponseLayout,
+  { shape, type }: Value,
+  rowsFixed: boolean,
+  rows: number,
+): boolean =>
+  rowsFixed
+    ? 2 * rows <= units / groups
+    : units > 16_384 && unitAxis + 1 === shape?.length && type !== "double";
 
 interface Built {
   readonly value: Typed;
@@ -130,14 +146,19 @@ function manyRows(g: Emit, { y, layout, inShards }: SomRows, options: SomOptions
   };
 }
 
-/** The form with the b×b Gram matrix, for a fixed number of rows. */
-function fewRows(g: Emit, { y, layout, rows }: SomRows, options: SomOptions): Built {
+/** The form with the b×b Gram matrix. */
+function fewRows(g: Emit, { y, layout, rows, rowsFixed }: SomRows, options: SomOptions): Built {
   const { units, groups } = layout;
   const c = coefficients(options, units / groups, groups);
-  const { moved, back } = unitsBehindRows(g, y, layout, rows);
+  const { moved, back } = rowsFixed
+    ? unitsBehindRows(g, y, layout, rows)
+    : {
+        moved: g.reshapeAs(y, [-1, units], [rows, units]),
+        back: (gradient: Typed) => reshapeLike(g, gradient, y),
+      };
   const t = tanhOf(g, moved, options);
   const square = g.square(t);
-  const graph = somOfRows(g, t, square, c);
+  const graph = somOfRows(g, t, square, c, rowsFixed);
   return {
     value: graph.value,
     gradient: (weight) => back(throughTanh(g, square, graph.gradient(options.gamma, weight))),

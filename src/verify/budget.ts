@@ -1,5 +1,6 @@
 import type { Site } from "../analysis/site-types.ts";
 import { UsageError } from "../errors.ts";
+import { comparesRows } from "../penalties/som.ts";
 import { type InjectedSite, readsResponses } from "./sites.ts";
 
 /** Default limit for the float64 references of a report, in multiplications: about 10 s. */
@@ -23,7 +24,7 @@ const evaluations = { value: 1, gradient: 9 } as const;
 /** Cost of tanh, norms and copies per number in one evaluation, in multiplications. */
 const perNumber = 200;
 
-/** Cost of the block in ONNX Runtime per pair of units, for both points together, in multiplications. */
+/** Cost of the block in ONNX Runtime per pair of units (or per number, where it compares rows), for both points together, in multiplications. */
 const perPair = 60;
 
 /** The checks that a layer gets. */
@@ -64,7 +65,7 @@ export function sharesOf(
   const gradients = new Set(
     bySize.filter((injected) => {
       const rows = rowsOfSamples(injected, samplesForGradient(injected, samples), samples);
-      const work = evaluations.gradient * workOf(injected, rows) + blockWork(injected.site);
+      const work = evaluations.gradient * workOf(injected, rows) + blockWork(injected);
       return values.has(injected) && takes(work);
     }),
   );
@@ -77,9 +78,14 @@ export function sharesOf(
 }
 
 /** Whether the model runs fast enough to run it once more at ONNX Runtime's default optimization level. */
-export function runsQuickly(sites: readonly Site[], budget: number | undefined): boolean {
-  const work = sites.reduce((sum, site) => sum + site.units * site.rows * site.fanIn + blockWork(site), 0);
-  return budget === 0 || work <= mostForward;
+export function runsQuickly(
+  sites: readonly Site[],
+  injected: readonly InjectedSite[],
+  budget: number | undefined,
+): boolean {
+  const forward = sites.reduce((sum, { units, rows, fanIn }) => sum + units * rows * fanIn, 0);
+  const blocks = injected.reduce((sum, one) => sum + blockWork(one), 0);
+  return budget === 0 || forward + blocks <= mostForward;
 }
 
 /** How many samples of a layer's response are used to check its gradient. */
@@ -102,7 +108,14 @@ function workOf(injected: InjectedSite, rows: number): number {
   return units * length * (products / 2 + perNumber);
 }
 
-const blockWork = ({ units, groups }: Site): number => (perPair * units ** 2) / groups;
+/** Cost of the block: SOM may compare the rows of a layer with many units. */
+function blockWork(injected: InjectedSite): number {
+  const { units, groups, rows, rowsFixed, response } = injected.site;
+  const isSom = injected.penalties.every(({ penalty }) => penalty.definition.name === "som");
+  return isSom && readsResponses(injected) && comparesRows(injected.site, response, rowsFixed, rows)
+    ? units * rows * (perPair + rows)
+    : (perPair * units ** 2) / groups;
+}
 
 /** How many numbers a layer's penalties read. */
 export function numbersOfLayer(injected: InjectedSite): number {

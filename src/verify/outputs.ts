@@ -9,10 +9,12 @@ import { equalBytes } from "../onnx/wire.ts";
 import { runsQuickly } from "./budget.ts";
 import { check, note, type VerifyCheck, within } from "./report.ts";
 import { type Results, resultOf, scalarOf, shown, type VerifyRun } from "./run.ts";
+import type { InjectedSite } from "./sites.ts";
 
 /**
  * Compares the original's outputs with those of the injected model, and the loss if the penalty was added to it.
  * @param original - the model before inject, and its graph
+ * @param injected - the layers with penalties, as far as they are known
  * @param budget - the option of verify
  */
 export async function checkOutputs(
@@ -20,6 +22,7 @@ export async function checkOutputs(
   own: Graph,
   run: VerifyRun,
   { mark }: Block,
+  injected: readonly InjectedSite[],
   budget: number | undefined,
 ): Promise<VerifyCheck[]> {
   const known = new Map([...run.feeds].filter(([name]) => name !== mark.objective?.labels));
@@ -64,7 +67,7 @@ export async function checkOutputs(
           ),
         ]
       : []),
-    runsQuickly(findSites(own).sites, budget)
+    runsQuickly(findSites(own).sites, injected, budget)
       ? await atDefaultLevel(original, run, known, kept)
       : note("outputs at the default level", "not compared for the model's size; --budget 0 compares them"),
   ];

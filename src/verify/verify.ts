@@ -53,12 +53,13 @@ export async function verify(
     ...(inFunctions && { written: modelOf((await reachFunctions(before.model, probe)).graph, before.model) }),
     ...{ probe, seed: options.seed ?? 1 },
   };
+  const sites = injectedSites(own, block, options.penalties ?? []);
+  const known = typeof sites === "string" ? [] : sites;
   const checks = [
     ...checkStructure(original, injected, graph, block),
     ...(before.change ? [note("draws", `compared with ${before.change}`)] : []),
-    ...(await checkOutputs(before.model, own, run, block, options.budget)),
+    ...(await checkOutputs(before.model, own, run, block, known, options.budget)),
   ];
-  const sites = injectedSites(own, block, options.penalties ?? []);
   if (typeof sites === "string") checks.push(note("penalty", sites));
   else {
     const shares = sharesOf(sites, options.budget, data.samples);

@@ -140,6 +140,29 @@ describe("the graph agrees with the reference", () => {
   });
 });
 
+test("a layer of 16,400 units with an open batch compares its rows: no matrix of all pairs of units", async () => {
+  for (const lambda1 of [0, 3]) {
+    const c: SomCase = {
+      shape: [20, 16400],
+      unitAxis: 1,
+      rowsFixed: false,
+      options: { lambda1, lambda2: 1 },
+    };
+    const graph = somGraph({ ...c, declared: ["batch", 16400] });
+    expect(Math.max(...[...graph.values].map(({ shape }) => size(shape ?? [])))).toBe(20 * 16400);
+    for (const value of [...graph.inputs, ...graph.outputs]) value.shape = undefined;
+    // Fewer rows than the graph was built for, and more than ONNX Runtime adds up in one go.
+    for (const rows of [16, 300]) {
+      const shape = [rows, 16400];
+      const data = responses(shape);
+      const outputs = Object.values(await runModel(graph, { y: Tensor.of("y", "float", shape, data) }));
+      const expected = referenceSom(c, shape, data);
+      expect(Math.abs((outputs[0]?.numbers()[0] ?? Number.NaN) / expected.value - 1)).toBeLessThan(1e-5);
+      expect(relativeError(outputs[1]?.numbers() ?? [], expected.gradient)).toBeLessThan(1e-5);
+    }
+  }
+});
+
 describe("half floats", () => {
   test("float16: computed in float32, gradient cast back", async () => {
     const c: SomCase = { shape: [4, 6, 3, 2], unitAxis: 1, type: "float16" };
@@ -213,6 +236,8 @@ describe("the injected form holds no batch size", () => {
     ["Conv, built for two samples", [2, 4, 2, 3], 1, 1, [0, 2]],
     ["Conv, 2 groups", [1, 8, 2, 3], 1, 2, [0, 2]],
     ["Conv, 2 groups, built for two samples", [2, 8, 3, 3], 1, 2, [0, 2]],
+    ["Gemm, so many units that rows are compared", [16, 16400], 1, 1, [0]],
+    ["MatMul [N, L, k], so many units that rows are compared", [4, 2, 16400], 2, 1, [0, 1]],
   ] as const) {
     test(name, async () => {
       const declared = shape.map((dim, axis) => (free.some((other) => other === axis) ? `d${axis}` : dim));
@@ -278,8 +303,11 @@ describe("which sites get it", () => {
     expect(warning([64, 512])).toBe("64 rows for 512 units: the penalty cannot reach 0");
     expect(warning([64, 64])).toBeUndefined();
     expect(warning([64, 16000], { rowsFixed: false })).toMatch(
-      /16000 units with each other take about 5.1 GB in each run: .* batch of at most 8000/,
+      /16000 units take about 5.1 GB in each run: .* batch of at most 8000$/,
     );
+    // Above 16,384 units, an open batch has the form whose size is that of the rows.
+    expect(warning([64, 20000], { rowsFixed: false })).toBeUndefined();
+    expect(warning([64, 20000, 2], { rowsFixed: false })).toMatch(/20000 units take about 8.0 GB/);
     expect(warning([64, 16000])).not.toMatch(/GB/);
     expect(warning([64, 512], { rowsFixed: false })).toBeUndefined();
     expect(warning([2, 64, 2, 2], { groups: 4 })).toBe("8 rows for 16 units: the penalty cannot reach 0");

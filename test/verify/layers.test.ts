@@ -254,6 +254,15 @@ async function failuresOf(
   return failed(checks).map(({ name }) => name);
 }
 
+test("18,000 units behind an open batch are checked like any others, gradient and all", async () => {
+  const checks = await checked(dense(3, 18_000), "som");
+  expect(failed(checks)).toEqual([]);
+  expect(named(checks, "gradient of dense")?.status).toBe("passed");
+  expect(named(checks, "outputs at the default level")?.detail).toMatch(/^largest relative difference/);
+  // One tall matrix at another batch: the form is the same for all.
+  expect(named(checks, "batch stays free")?.status).toBe("passed");
+});
+
 test("layers beyond the budget are named, the smaller ones are checked", async () => {
   const model = modelFrom(
     [16],
