@@ -4,7 +4,7 @@ import { scaled, scaledBy } from "./scaled.ts";
 import { epsilon, type SomOptions } from "./som-options.ts";
 
 /** λ1 and λ2, divided by the number of groups and, for the reduction "mean", by the number of pairs. */
-interface Coefficients {
+export interface Coefficients {
   /** Factor of s², the squared sum of the cosines. */
   readonly mean: number;
   /** Factor of ΣO², the sum of the squared cosines. */

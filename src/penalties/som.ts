@@ -7,7 +7,7 @@ import { definePenalty } from "./define.ts";
 import type { PenaltyGraph } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
 import { type ResponseLayout, ResponseMatrix, reshapeLike } from "./response-matrix.ts";
-import { coefficients, somOfRows, somOfUnits } from "./som-graph.ts";
+import { type Coefficients, coefficients, somOfRows, somOfUnits } from "./som-graph.ts";
 import { type SomOptions, somDefaults, somProblem, somSource, somWeight } from "./som-options.ts";
 import { somReference } from "./som-reference.ts";
 import { batchRows, randomRows, type SomRows } from "./som-rows.ts";
@@ -105,7 +105,8 @@ function somOfResponses(g: Emit, rows: SomRows, options: SomOptions): PenaltyGra
   const { layout, y, rowsFixed, inShards } = rows;
   // The Gram matrix of rows would hold products of one shard with another.
   const smaller = !inShards && comparesRows(layout, y, rowsFixed, rows.rows);
-  const { value, gradient } = (smaller ? fewRows : manyRows)(g, rows, options);
+  const c = coefficients(options, layout.units / layout.groups, layout.groups);
+  const { value, gradient } = (smaller ? fewRows : manyRows)(g, rows, options, c);
   return { value, slopes: rows.slopes((weight) => gradient(weight && g.cast(weight, y.type))) };
 }
 
@@ -131,8 +132,7 @@ interface Built {
 }
 
 /** The form with the k×k Gram matrix, for any batch. */
-function manyRows(g: Emit, { y, layout, inShards }: SomRows, options: SomOptions): Built {
-  const c = coefficients(options, layout.units / layout.groups, layout.groups);
+function manyRows(g: Emit, { y, layout, inShards }: SomRows, options: SomOptions, c: Coefficients): Built {
   const matrix = new ResponseMatrix(layout, y, g);
   const t = tanhOf(g, matrix.value, options);
   const gram = matrix.gram(t);
@@ -147,13 +147,16 @@ function manyRows(g: Emit, { y, layout, inShards }: SomRows, options: SomOptions
 }
 
 /** The form with the b×b Gram matrix. */
-function fewRows(g: Emit, { y, layout, rows, rowsFixed }: SomRows, options: SomOptions): Built {
-  const { units, groups } = layout;
-  const c = coefficients(options, units / groups, groups);
+function fewRows(
+  g: Emit,
+  { y, layout, rows, rowsFixed }: SomRows,
+  options: SomOptions,
+  c: Coefficients,
+): Built {
   const { moved, back } = rowsFixed
     ? unitsBehindRows(g, y, layout, rows)
     : {
-        moved: g.reshapeAs(y, [-1, units], [rows, units]),
+        moved: g.reshapeAs(y, [-1, layout.units], [rows, layout.units]),
         back: (gradient: Typed) => reshapeLike(g, gradient, y),
       };
   const t = tanhOf(g, moved, options);
