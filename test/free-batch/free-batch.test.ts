@@ -91,7 +91,7 @@ describe("freeBatch", () => {
     },
     {
       what: "one sample taken out",
-      of: model([1, 4], (b, x) => dense(4)(b, b.op("Gather", [x, b.int64("first", [0])], "taken"))),
+      of: model([1, 4], (b, x) => dense(4)(b, b.op("Gather", [x, b.int64("first", 0)], "taken"))),
       error: 'Gather "taken" mixes samples',
     },
   ])("refuses $what", async ({ of, error }) => {
