@@ -259,7 +259,6 @@ test("18,000 units behind an open batch are checked like any others, gradient an
   expect(failed(checks)).toEqual([]);
   expect(named(checks, "gradient of dense")?.status).toBe("passed");
   expect(named(checks, "outputs at the default level")?.detail).toMatch(/^largest relative difference/);
-  // One tall matrix at another batch: the form is the same for all.
   expect(named(checks, "batch stays free")?.status).toBe("passed");
 });
 
