@@ -97,8 +97,10 @@ export async function spectrumOf(
   const { units, groups, fanIn } = matrix;
   const side = Math.min(units / groups, fanIn);
   if (!isAffordable) {
-    const seconds = operationsOf(matrix) / operationsPerSecond.matrix;
-    return { notComputed: tooLong(`singular values of ${units} units of ${fanIn}`, seconds) };
+    const what = `singular values of ${units} units of ${fanIn}`;
+    const operations = operationsOf(matrix);
+    const isLong = operations > mostOfLayer;
+    return { notComputed: isLong ? tooLong(what, operations / operationsPerSecond.matrix) : leftOut(what) };
   }
   const squares: number[] = [];
   try {
@@ -117,6 +119,10 @@ export async function spectrumOf(
 /** The message for figures that would take too long. */
 const tooLong = (what: string, seconds: number): string =>
   `${what} take about ${Math.ceil(seconds)} s: ask for them with --full (full: true)`;
+
+/** The message for figures that would be quick by themselves. */
+const leftOut = (what: string): string =>
+  `${what} are left out, because those of all layers together take over ${mostOfReport.matrix / operationsPerSecond.matrix} s: ask for them with --full (full: true)`;
 
 /** The message for a convolution whose singular values would take too long. */
 export const tooLongConvolution = (operations: number): string =>

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Probe } from "../../src/analysis/probe.ts";
 import type { Site } from "../../src/analysis/site-types.ts";
 import type { LayerWeightAngles } from "../../src/measure/angle-report.ts";
-import { spectrumBudget } from "../../src/measure/spectrum.ts";
+import { spectrumBudget, spectrumOf } from "../../src/measure/spectrum.ts";
 import { weightAngles } from "../../src/measure/weight-angles.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
@@ -89,6 +89,18 @@ describe("spectrumBudget", () => {
     const sites = Array.from({ length: 40 }, () => layer(1000));
     expect([...spectrumBudget(sites, false).matrices]).toEqual(sites.slice(0, 30));
     expect(spectrumBudget(sites, true).matrices.size).toBe(40);
+  });
+
+  test("a layer without singular values says whether they or those of all layers take too long", async () => {
+    const of = (units: number) => ({ units, fanIn: units, groups: 1, data: new Float32Array(units * units) });
+    expect(await spectrumOf(of(800), nodeProbe, false)).toEqual({
+      notComputed:
+        "singular values of 800 units of 800 are left out, because those of all layers together take over 10 s: ask for them with --full (full: true)",
+    });
+    expect(await spectrumOf(of(1500), nodeProbe, false)).toEqual({
+      notComputed:
+        "singular values of 1500 units of 1500 take about 2 s: ask for them with --full (full: true)",
+    });
   });
 
   test("smaller layers come first, and one that takes too long by itself is left out", () => {
