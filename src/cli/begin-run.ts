@@ -19,6 +19,7 @@ import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { beginWith, loraOf } from "./adapter-flags.ts";
+import { bucketsFor } from "./bucket-flag.ts";
 import { withBalancedClasses } from "./class-weights.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
@@ -119,6 +120,7 @@ export async function newTrainer({
     ...given({ lora, trainable }),
     ...given({ objective, normalize, mixup: flags.augment?.mixup }),
     ...given({ metrics, onMemory }),
+    ...(flags.buckets && { buckets: bucketsFor(flags.buckets, data) }),
     ...placementOf(flags),
     onMessage,
   });

@@ -10,6 +10,7 @@ import { imagenet, type Normalization } from "../data/normalize.ts";
 import { type Truncation, truncations } from "../data/text/tokenizer.ts";
 import { UsageError } from "../errors.ts";
 import { type NumberRange, positive } from "../numbers.ts";
+import { addBucketsFlag, type BucketsFlag } from "./bucket-flag.ts";
 import { positiveInteger } from "./options.ts";
 
 /** Flags of the commands that read data. */
@@ -30,6 +31,7 @@ export interface DataFlags {
 /** Flags of data to train on. */
 export interface TrainingDataFlags extends DataFlags {
   readonly augment?: AugmentFlags;
+  readonly buckets?: BucketsFlag;
 }
 
 /** Changes of samples while training: those of images, and mixup's α. */
@@ -99,8 +101,9 @@ export function addTrainingDataFlags(command: Command): string[] {
     "random changes while training, with commas, as in flip,crop=4,color=0.2,mixup=0.2; of images: flip mirrors, crop shifts by up to that many pixels (crop=0.125: cuts a window out of the image enlarged by that share), color changes brightness, contrast and saturation by up to that share; of any data: mixup mixes samples and labels of a batch with shares from Beta(α, α)",
     augmentation,
   );
+  addBucketsFlag(command);
   // A resumed run takes the tokenizer from another folder; it must be the same one.
-  return [...names.filter((name) => name !== "tokenizer"), "augment"];
+  return [...names.filter((name) => name !== "tokenizer"), "augment", "buckets"];
 }
 
 /**

@@ -33,7 +33,7 @@ const ofEnd: Reasons = {
   tensorboard: "is not written by workers: run.jsonl in the run's folder has every figure",
 };
 
-const refused: Reasons = { ...idle, ...ofEnd };
+const refused: Reasons = { ...idle, ...ofEnd, buckets: notYet };
 
 /** Declares the argument and flags of `distribute`; help leaves out what it refuses. */
 export function declareDistribute(command: Command): string[] {

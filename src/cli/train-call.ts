@@ -105,7 +105,17 @@ export async function callOf(
 
 /** @throws UsageError for flags that would have no effect */
 export function checkEffects(
-  { keepPenalty, allowFallback, backend, lora, adapterFrom, bitfit, lastBlocks, teacher }: TrainFlags,
+  {
+    keepPenalty,
+    allowFallback,
+    backend,
+    lora,
+    adapterFrom,
+    bitfit,
+    lastBlocks,
+    teacher,
+    buckets,
+  }: TrainFlags,
   { block, artifact }: ModelFacts,
 ): void {
   if (artifact !== undefined && (lora || adapterFrom !== undefined)) {
@@ -121,6 +131,9 @@ export function checkEffects(
   }
   if (artifact !== undefined && teacher !== undefined) {
     throw new UsageError("--teacher belongs to models: a training_model.onnx has a loss of its own");
+  }
+  if (artifact !== undefined && buckets) {
+    throw new UsageError("--buckets belongs to models: a training_model.onnx takes batches of one length");
   }
   if (keepPenalty && !block) {
     throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");

@@ -17,13 +17,14 @@ export function checkShards(batch: number, shards: number): void {
   );
 }
 
-/** @throws UsageError for what only JavaScript can compute, and for a weight that is yet to be chosen */
+/** @throws UsageError for what only JavaScript can compute, for a weight that is yet to be chosen, and for buckets of texts */
 export function refuseFunctions({
   schedule,
   penaltySchedule,
   penalties,
   metrics,
   penaltyShare,
+  buckets,
 }: Trainer["options"]): void {
   const timed = resolvePlans(penalties ?? []).plans.some((plan) => typeof plan.schedule === "function");
   if (typeof schedule === "function" || typeof penaltySchedule === "function" || timed) {
@@ -35,6 +36,11 @@ export function refuseFunctions({
   if (own !== undefined) {
     throw new UsageError(
       `the metric "${figureName(own)}" is your own, in JavaScript, which workers cannot run: leave it out (--metrics), and compute it with sorth-onnx evaluate`,
+    );
+  }
+  if (buckets !== undefined) {
+    throw new UsageError(
+      "workers give every batch the whole length: leave buckets out (--buckets), or train on one machine",
     );
   }
   if (penaltyShare !== undefined) {

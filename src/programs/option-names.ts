@@ -43,7 +43,7 @@ export const updateOptionNames = {
 export const runOptionNames = {
   ...{ backend: true, stepsPerRun: true, threads: true, allowFallback: true, learningRate: true },
   ...{ schedule: true, penaltyWeight: true, penaltyShare: true, penaltySchedule: true, normalize: true },
-  ...{ mixup: true, metrics: true, seed: true, lora: true, onMemory: true },
+  ...{ mixup: true, buckets: true, metrics: true, seed: true, lora: true, onMemory: true },
 } as const satisfies Readonly<Record<string, true>>;
 
 /**

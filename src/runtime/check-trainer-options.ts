@@ -19,6 +19,7 @@ import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
+import type { Backend } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /** Names of {@link TrainerOptions}. */
@@ -114,6 +115,7 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     );
   }
   checkNumber("alpha of mixup", options.mixup, positive);
+  checkBuckets(options);
   checkNumber("the seed", options.seed, seedNumber);
   checkNumber("the number of threads", options.threads, threadCount);
   checkNormalization(options.normalize);
@@ -124,6 +126,31 @@ export function checkTrainerOptions(options: TrainerOptions): void {
     const schedule: unknown = options[name];
     if (["undefined", "string", "function"].includes(typeof schedule)) continue;
     throw new UsageError(`${name} takes a text, as in "cosine:warmup=100", or a function`);
+  }
+}
+
+/** @throws UsageError for a number that is not a positive integer, or is above 1 on a device that does not run Loop */
+export function checkStepsPerRun(wanted: number, { name, loops }: Pick<Backend, "name" | "loops">): void {
+  if (!count.holds(wanted)) {
+    throw new UsageError(`the steps of a run are ${wanted}; give a whole number from 1 on, or auto`);
+  }
+  if (wanted === 1 || loops) return;
+  throw new UsageError(
+    `${name} does one step a run: ONNX Runtime runs Loop on the CPU there; leave out stepsPerRun (--steps-per-run)`,
+  );
+}
+
+/** @throws UsageError for lengths that do not ascend, and for several steps in one run beside them */
+function checkBuckets({ buckets, stepsPerRun = "auto" }: TrainerOptions): void {
+  if (buckets === undefined) return;
+  for (const length of buckets) checkNumber("the length of a bucket", length, count);
+  if (buckets.length === 0 || buckets.some((length, i) => length <= (buckets[i - 1] ?? 0))) {
+    throw new UsageError(`buckets are lengths that ascend, as in 32,64,128, not ${buckets.join() || "none"}`);
+  }
+  if (stepsPerRun !== "auto" && stepsPerRun > 1) {
+    throw new UsageError(
+      "steps of texts in buckets have different lengths, so that a run does one: leave out stepsPerRun (--steps-per-run)",
+    );
   }
 }
 

@@ -42,7 +42,7 @@ export const cpuBackend: Backend = {
   openStep: async (step, options) => {
     const quiet = await uncopied();
     const session = await open(quiet ? leavingOutputs(step.model) : step.model, options);
-    return new HostStepSession(session, step, (await ortNode()).Tensor, quiet);
+    return new HostStepSession(session, step, (await ortNode()).Tensor, quiet, options.beside);
   },
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };

@@ -65,13 +65,26 @@ export const cudaBackend: Backend = {
   async openStep(step, options) {
     const on = { ...options, device: name };
     const { Tensor } = await ortNode();
-    if (!step.body) return new HostStepSession(await openOnDevice(step.model, cuda, on), step, Tensor);
+    if (!step.body)
+      return new HostStepSession(
+        await openOnDevice(step.model, cuda, on),
+        step,
+        Tensor,
+        undefined,
+        options.beside,
+      );
     // ONNX Runtime checks the placement only outside a Loop body. Opening the single step shows that all nodes of the body
     // run on the device.
     const single = await openOnDevice(step.body, cuda, on);
     await single.release();
     const { onMessage: _, ...told } = on;
-    return new HostStepSession(await openOnDevice(step.model, cuda, told), step, Tensor);
+    return new HostStepSession(
+      await openOnDevice(step.model, cuda, told),
+      step,
+      Tensor,
+      undefined,
+      options.beside,
+    );
   },
   openForward: async (model, options) =>
     new OrtForwardSession(await openOnDevice(model, cuda, { ...options, device: name })),

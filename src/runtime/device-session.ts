@@ -18,6 +18,22 @@ import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-se
 /** Suffix of the outputs of the read-back graph. */
 const onHost = "/host";
 
+/** A state on a device. */
+interface HeldState {
+  /** The session that copies it to the host; released with the state. */
+  readonly reader: InferenceSession;
+  /** By input name: on the device, or on the host until the next step takes it over. */
+  state: Map<string, OrtTensor>;
+  /** The state on the host; undefined once a step has run since it was read. */
+  host: ReadonlyMap<string, Tensor> | undefined;
+}
+
+/** The state that a step begins with. */
+function firstState(step: Step, reader: InferenceSession): HeldState {
+  const host = initialTensors(step);
+  return { reader, host, state: new Map([...host].map(([name, tensor]) => [name, toOrtTensor(tensor)])) };
+}
+
 /**
  * Keeps parameters and optimizer state in the memory of a GPU: the outputs of a step are the inputs of the next one and never
  * leave the device. Only data, scalars and the loss are copied. A second session copies the state to the host on request,
@@ -25,25 +41,25 @@ const onHost = "/host";
  */
 class DeviceStepSession implements StepSession {
   readonly #session: InferenceSession;
-  readonly #reader: InferenceSession;
   readonly #ports: StepPorts;
   readonly #narrowed: (name: string, tensor: Tensor) => Tensor;
-  /** By input name: on the device, or on the host until the next step takes it over. */
-  #state: Map<string, OrtTensor>;
-  /** The state on the host; undefined once a step has run since it was read. */
-  #host: ReadonlyMap<string, Tensor> | undefined;
+  readonly #held: HeldState;
 
-  constructor(session: InferenceSession, reader: InferenceSession, step: Step) {
+  /** @param held - the state, which sessions may share */
+  constructor(session: InferenceSession, step: Step, held: HeldState) {
     this.#session = session;
-    this.#reader = reader;
     this.#ports = step.ports;
     this.#narrowed = narrowedFeeds(step.model);
-    this.#host = initialTensors(step);
-    this.#state = new Map([...this.#host].map(([name, tensor]) => [name, toOrtTensor(tensor)]));
+    this.#held = held;
+  }
+
+  /** The state of a session, for others that share it. */
+  static heldBy(session: StepSession | undefined): HeldState | undefined {
+    return session instanceof DeviceStepSession ? session.#held : undefined;
   }
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {
-    const inputs = Object.fromEntries(this.#state);
+    const inputs = Object.fromEntries(this.#held.state);
     for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(this.#narrowed(name, tensor));
     const outputs = await runSession(this.#session, inputs);
     const results = stepResults(this.#ports, outputs);
@@ -51,9 +67,9 @@ class DeviceStepSession implements StepSession {
       statePorts(this.#ports).map(({ input, output }) => [input, outputs[output] as OrtTensor]),
     );
     if (allGood(results)) {
-      const old = this.#state;
-      this.#state = next;
-      this.#host = undefined;
+      const old = this.#held.state;
+      this.#held.state = next;
+      this.#held.host = undefined;
       disposeAll(old.values());
     } else {
       disposeAll(next.values());
@@ -66,48 +82,49 @@ class DeviceStepSession implements StepSession {
   }
 
   state(): ReadonlyMap<string, Tensor> | undefined {
-    return this.#host;
+    return this.#held.host;
   }
 
   async readState(): Promise<ReadonlyMap<string, Tensor>> {
-    if (this.#host) return this.#host;
-    const results = await runSession(this.#reader, Object.fromEntries(this.#state));
-    this.#host = new Map(
+    if (this.#held.host) return this.#held.host;
+    const results = await runSession(this.#held.reader, Object.fromEntries(this.#held.state));
+    this.#held.host = new Map(
       statePorts(this.#ports).map(({ input }) => {
         const tensor = results[input + onHost];
         if (!tensor) throw new DeviceError(`the device returned no "${input}"`);
         return [input, fromOrtTensor(input, tensor)];
       }),
     );
-    return this.#host;
+    return this.#held.host;
   }
 
   held(): ReadonlyMap<string, Fed> {
-    return this.#state;
+    return this.#held.state;
   }
 
   restore(state: ReadonlyMap<string, Tensor>): void {
     const shapes = new Map(statePorts(this.#ports).map((port) => [port.input, port]));
-    const host = this.#host && new Map(this.#host);
+    const host = this.#held.host && new Map(this.#held.host);
     for (const [name, tensor] of state) {
       const port = shapes.get(name);
-      const old = this.#state.get(name);
+      const old = this.#held.state.get(name);
       if (!port || !old) continue;
       checkReplaces(tensor, { name, type: port.type, dims: port.shape });
       const own = tensor.named(name);
       host?.set(name, own);
-      this.#state.set(name, toOrtTensor(own));
+      this.#held.state.set(name, toOrtTensor(own));
       disposeAll([old]);
     }
-    this.#host = host;
+    this.#held.host = host;
   }
 
   async release(): Promise<void> {
     // The tensors must be freed before their session, else the process crashes.
-    disposeAll(this.#state.values());
-    this.#state.clear();
+    disposeAll(this.#held.state.values());
+    const holdsState = this.#held.state.size > 0;
+    this.#held.state.clear();
     await this.#session.release();
-    await this.#reader.release();
+    if (holdsState) await this.#held.reader.release();
   }
 }
 
@@ -154,8 +171,10 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
         },
       });
       const { profile: _, ...unmeasured } = options;
-      const reader = await openOnDevice(readBackGraph(step), open, { ...unmeasured, device: name });
-      return new DeviceStepSession(session, reader, step);
+      const held =
+        DeviceStepSession.heldBy(options.beside) ??
+        firstState(step, await openOnDevice(readBackGraph(step), open, { ...unmeasured, device: name }));
+      return new DeviceStepSession(session, step, held);
     },
     openForward: async (model, options) =>
       new OrtForwardSession(

@@ -6,6 +6,7 @@ import type { Step } from "../programs/step.ts";
 import { batchOf } from "../programs/step-ports.ts";
 import type { ScheduledRun } from "../schedules/schedule.ts";
 import type { EpochDecision } from "./best-epochs.ts";
+import type { FitBuckets } from "./buckets.ts";
 import { EpochClock } from "./epoch-clock.ts";
 import type { CheckpointKind, EndEvent, EvaluationResult, TrainingEvent } from "./events.ts";
 import { type ChosenFit, stepsOf } from "./fit-plan.ts";
@@ -13,7 +14,7 @@ import { type RunHistory, withEpoch } from "./run-history.ts";
 import type { RunLength } from "./run-length.ts";
 import { advance, meanOf, type Position, startEpoch } from "./run-position.ts";
 import { type PlannedRun, RunReader } from "./run-reader.ts";
-import { StepFeeder } from "./step-feeds.ts";
+import { type Feeder, StepFeeder } from "./step-feeds.ts";
 import { isGood } from "./step-results.ts";
 import {
   addedPenalties,
@@ -32,6 +33,8 @@ export interface FitParts {
   readonly options: TimedOptions;
   readonly mixup: Mixup | undefined;
   readonly session: TrainingSession;
+  /** Texts of like lengths in batches of their own; undefined without buckets. */
+  readonly buckets: FitBuckets | undefined;
   readonly length: RunLength;
   /** Where the run stands; the loop advances it. */
   readonly position: Position;
@@ -88,10 +91,10 @@ export class FitLoop {
     this.#batch = batchOf(ports);
     const batches = run.length.most;
     const { mixup } = run;
-    this.#reader = new RunReader(
-      (tell) =>
-        new StepFeeder(ports, run.train, seed, { batches, normalize, mixup, ...(tell && { onMessage }) }),
-    );
+    this.#reader = new RunReader((tell) => {
+      const how = { batches, normalize, mixup, ...(tell && { onMessage }) };
+      return run.buckets?.feeder(seed, how) ?? new StepFeeder(ports, run.train, seed, how);
+    });
     this.#perEpoch = stepsPerEpoch(run.train, this.#batch);
     this.#steps = stepsOf(run.chosen, this.#perEpoch);
     this.#first = run.position.step;
@@ -180,7 +183,7 @@ export class FitLoop {
   }
 
   /** At the first batch of a run with a share of penalties: chooses their weight. */
-  async #chooseWeight(feeder: StepFeeder, where: Parameters<typeof scalarsOfSteps>[2]): Promise<void> {
+  async #chooseWeight(feeder: Feeder, where: Parameters<typeof scalarsOfSteps>[2]): Promise<void> {
     const { step, session, choose } = this.#run;
     const { penaltyShare: share } = this.#options;
     if (share === undefined) return;
@@ -194,10 +197,12 @@ export class FitLoop {
 
   /** The run that begins after a step: it ends with the epoch at the latest. */
   #planned(first: number): PlannedRun {
-    const { options, length, train } = this.#run;
+    const { options, length, train, buckets } = this.#run;
     const epoch = Math.floor(first / this.#perEpoch);
     if (this.#order?.epoch !== epoch) {
-      this.#order = { epoch, indices: epochOrder(train, options.seed ?? 0, epoch) };
+      const { seed = 0 } = options;
+      const indices = buckets?.order(seed, epoch) ?? epochOrder(train, seed, epoch);
+      this.#order = { epoch, indices };
     }
     const end = Math.min(this.#steps.totalSteps, (epoch + 1) * this.#perEpoch);
     const done = Math.min(end, first + length.next);

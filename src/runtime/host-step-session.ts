@@ -3,7 +3,7 @@ import { messageOf } from "../errors.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { initialNumbers, zeros } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
-import { figureOutputs, type StatePort, type StepPorts } from "../programs/step-ports.ts";
+import { figureOutputs, type StatePort, type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { checkReplaces, runSession } from "./ort-session.ts";
 import { toOrtTensor } from "./ort-tensor.ts";
 import { allGood, stepResults } from "./step-results.ts";
@@ -24,22 +24,40 @@ interface Pair {
  */
 export class HostStepSession implements StepSession {
   readonly #session: InferenceSession;
-  readonly #pairs: Pair[];
+  readonly #pairs: readonly Pair[];
   readonly #ports: StepPorts;
   readonly #uncopied: Uncopied | undefined;
   readonly #OwnTensor: TensorConstructor;
-  #current: 0 | 1 = 0;
+  /** Which of the two buffers holds the state. */
+  readonly #turn: { current: 0 | 1 };
 
   /**
    * @param OwnTensor - onnxruntime-node's own Tensor class. In an ES module, onnxruntime-common's (see {@link toOrtTensor})
    * is another class, and ONNX Runtime silently ignores it as a preallocated output.
    * @param uncopied - for a session of {@link leavingOutputs}
+   * @param beside - a session whose state this one shares
    */
-  constructor(session: InferenceSession, step: Step, OwnTensor: TensorConstructor, uncopied?: Uncopied) {
+  constructor(
+    session: InferenceSession,
+    step: Step,
+    OwnTensor: TensorConstructor,
+    uncopied?: Uncopied,
+    beside?: StepSession | undefined,
+  ) {
     this.#session = session;
     this.#uncopied = uncopied;
     this.#OwnTensor = OwnTensor;
     this.#ports = step.ports;
+    if (beside instanceof HostStepSession) {
+      const pairs = new Map(beside.#pairs.map((pair) => [pair.port.input, pair]));
+      this.#turn = beside.#turn;
+      this.#pairs = statePorts(step.ports).flatMap((port) => {
+        const pair = pairs.get(port.input);
+        return pair ? [{ ...pair, port }] : [];
+      });
+      return;
+    }
+    this.#turn = { current: 0 };
     this.#pairs = initialNumbers(step).map(({ port, start }): Pair => {
       const own: [Tensor, Tensor] = [zeros(port), zeros(port)];
       if (start) copy(start, own[0]);
@@ -54,18 +72,19 @@ export class HostStepSession implements StepSession {
   }
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {
-    const next = this.#current === 0 ? 1 : 0;
+    const { current } = this.#turn;
+    const next = current === 0 ? 1 : 0;
     const inputs: Record<string, OrtTensor> = {};
     const figures = this.#figures(feeds);
     const outputs: Record<string, OrtTensor | null> = { ...figures };
     for (const [name, tensor] of feeds) inputs[name] = toOrtTensor(tensor);
     for (const { port, ort } of this.#pairs) {
-      inputs[port.input] = ort[this.#current];
+      inputs[port.input] = ort[current];
       outputs[port.output] = ort[next];
     }
     await this.#write(inputs, outputs);
     const results = stepResults(this.#ports, figures);
-    if (allGood(results)) this.#current = next;
+    if (allGood(results)) this.#turn.current = next;
     return results;
   }
 
@@ -88,11 +107,11 @@ export class HostStepSession implements StepSession {
   }
 
   undo(): void {
-    this.#current = this.#current === 0 ? 1 : 0;
+    this.#turn.current = this.#turn.current === 0 ? 1 : 0;
   }
 
   state(): ReadonlyMap<string, Tensor> {
-    return new Map(this.#pairs.map(({ port, own }) => [port.input, own[this.#current]]));
+    return new Map(this.#pairs.map(({ port, own }) => [port.input, own[this.#turn.current]]));
   }
 
   async readState(): Promise<ReadonlyMap<string, Tensor>> {
@@ -102,7 +121,7 @@ export class HostStepSession implements StepSession {
   restore(state: ReadonlyMap<string, Tensor>): void {
     for (const { port, own } of this.#pairs) {
       const tensor = state.get(port.input);
-      if (tensor) copy(tensor, own[this.#current]);
+      if (tensor) copy(tensor, own[this.#turn.current]);
     }
   }
 

@@ -1,5 +1,5 @@
 import { NumericError } from "../errors.ts";
-import type { StepFeeder } from "./step-feeds.ts";
+import type { Feeder } from "./step-feeds.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { TrainingSession } from "./training-session.ts";
 
@@ -18,7 +18,7 @@ export interface ChosenWeight {
  */
 export async function weightForShare(
   session: TrainingSession,
-  feeder: StepFeeder,
+  feeder: Feeder,
   scalars: readonly StepScalars[],
   share: number,
 ): Promise<ChosenWeight> {

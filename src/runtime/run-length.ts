@@ -1,4 +1,3 @@
-import { UsageError } from "../errors.ts";
 import { bitsPerElement } from "../onnx/data-types.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { Step } from "../programs/step.ts";
@@ -25,10 +24,7 @@ export class RunLength {
   #next: number;
   #held = 0;
 
-  /**
-   * @param wanted - steps of a run, or "auto"
-   * @throws UsageError for a number that is not a positive integer, or is above 1 on a device that does not run Loop
-   */
+  /** @param wanted - steps of a run, or "auto" */
   constructor(wanted: number | "auto", backend: Backend, step: Step) {
     this.#fixed = wanted !== "auto";
     if (wanted === "auto") {
@@ -36,14 +32,6 @@ export class RunLength {
       this.most = several ? clamp(Math.floor(mostBytes / bytesOfStep(step.ports)), 1, mostSteps) : 1;
       this.#next = 1;
       return;
-    }
-    if (!Number.isInteger(wanted) || wanted < 1) {
-      throw new UsageError(`the steps of a run are ${wanted}; give a whole number from 1 on, or auto`);
-    }
-    if (wanted > 1 && !backend.loops) {
-      throw new UsageError(
-        `${backend.name} does one step a run: ONNX Runtime runs Loop on the CPU there; leave out stepsPerRun (--steps-per-run)`,
-      );
     }
     this.most = wanted;
     this.#next = wanted;

@@ -1,5 +1,5 @@
 import { isPending, startedFill } from "../data/dataset.ts";
-import type { StepFeeder } from "./step-feeds.ts";
+import type { Feeder } from "./step-feeds.ts";
 
 /** Steps of one run, and their samples. */
 export interface PlannedRun {
@@ -13,7 +13,7 @@ export interface PlannedRun {
 
 /** The samples of a run. */
 export interface ReadRun {
-  readonly feeder: StepFeeder;
+  readonly feeder: Feeder;
   /** Number of steps done after the run; the feeder may hold samples of later steps, too. */
   readonly done: number;
 }
@@ -23,17 +23,15 @@ export interface ReadRun {
  * feeder, while ONNX Runtime computes. Other data are read when they are needed, which takes no memory.
  */
 export class RunReader {
-  readonly #make: (tell: boolean) => StepFeeder;
+  readonly #make: (tell: boolean) => Feeder;
   /** The feeder of the current run. */
-  #now: StepFeeder;
-  #other: StepFeeder | undefined;
+  #now: Feeder;
+  #other: Feeder | undefined;
   #isAsynchronous = false;
-  #ahead:
-    | { readonly run: PlannedRun; readonly feeder: StepFeeder; readonly filled: Promise<void> }
-    | undefined;
+  #ahead: { readonly run: PlannedRun; readonly feeder: Feeder; readonly filled: Promise<void> } | undefined;
 
   /** @param make - makes a feeder; the second one must not repeat messages to the user */
-  constructor(make: (tell: boolean) => StepFeeder) {
+  constructor(make: (tell: boolean) => Feeder) {
     this.#make = make;
     this.#now = make(true);
   }

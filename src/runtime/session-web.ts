@@ -35,24 +35,26 @@ async function open(given: Model, { threads }: SessionOptions): Promise<Inferenc
 class WasmStepSession implements StepSession {
   readonly #session: InferenceSession;
   readonly #ports: StepPorts;
-  /** By input name. Tensors are replaced, never written to: the first ones are views of the model. */
-  #state: ReadonlyMap<string, Tensor>;
+  /** By input name. Tensors are replaced, never written to: the first ones are views of the model. Sessions may share it. */
+  readonly #held: { state: ReadonlyMap<string, Tensor> };
   /** The state before the last run, in Loop form. */
   #before: ReadonlyMap<string, Tensor> | undefined;
 
-  constructor(session: InferenceSession, step: Step) {
+  constructor(session: InferenceSession, step: Step, beside: StepSession | undefined) {
     this.#session = session;
     this.#ports = step.ports;
-    this.#state = initialTensors(step);
+    this.#held = beside instanceof WasmStepSession ? beside.#held : { state: initialTensors(step) };
   }
 
   async run(feeds: StepFeeds): Promise<StepResult[]> {
-    const inputs = [...feeds, ...this.#state].map(([name, tensor]) => [name, toOrtTensor(tensor)] as const);
+    const inputs = [...feeds, ...this.#held.state].map(
+      ([name, tensor]) => [name, toOrtTensor(tensor)] as const,
+    );
     const outputs = await runSession(this.#session, Object.fromEntries(inputs));
     const results = stepResults(this.#ports, outputs);
     if (allGood(results)) {
-      if (this.#ports.count !== undefined) this.#before = this.#state;
-      this.#state = new Map(
+      if (this.#ports.count !== undefined) this.#before = this.#held.state;
+      this.#held.state = new Map(
         statePorts(this.#ports).map(({ input, output }) => {
           const tensor = outputs[output];
           if (!tensor) throw new RuntimeError(`the step returned no "${output}"`);
@@ -64,11 +66,11 @@ class WasmStepSession implements StepSession {
   }
 
   undo(): void {
-    this.#state = this.#before ?? this.#state;
+    this.#held.state = this.#before ?? this.#held.state;
   }
 
   state(): ReadonlyMap<string, Tensor> {
-    return this.#state;
+    return this.#held.state;
   }
 
   async readState(): Promise<ReadonlyMap<string, Tensor>> {
@@ -76,14 +78,14 @@ class WasmStepSession implements StepSession {
   }
 
   restore(state: ReadonlyMap<string, Tensor>): void {
-    const next = new Map(this.#state);
-    for (const [name, own] of this.#state) {
+    const next = new Map(this.#held.state);
+    for (const [name, own] of this.#held.state) {
       const tensor = state.get(name);
       if (!tensor) continue;
       checkReplaces(tensor, own);
       next.set(name, tensor.named(name));
     }
-    this.#state = next;
+    this.#held.state = next;
   }
 
   release(): Promise<void> {
@@ -99,7 +101,8 @@ export const wasmBackend: Backend = {
   // No loop for a model whose weights lie in files: the loop's body would hold them in memory.
   oneStepARun: ({ model }) => bytesInFiles(model) > 0,
   lowering: () => loweringFor("wasm", webProbe),
-  openStep: async (step, options) => new WasmStepSession(await open(step.model, options), step),
+  openStep: async (step, options) =>
+    new WasmStepSession(await open(step.model, options), step, options.beside),
   openForward: async (model, options) => new OrtForwardSession(await open(model, options)),
 };
 

@@ -17,6 +17,9 @@ type StepInputs = Pick<
   readonly scalars: Partial<StepPorts["scalars"]> & Pick<StepPorts["scalars"], "type">;
 };
 
+/** What a run reads its feeds from. */
+export type Feeder = Pick<StepFeeder, "fill" | "feeds">;
+
 /** Writes the feeds of runs: of one step, or of several for a step in Loop form. */
 export class StepFeeder {
   readonly #ports: StepInputs;

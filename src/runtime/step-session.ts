@@ -43,7 +43,7 @@ export interface StepSession {
   /** The same state, fetched from the device if necessary. */
   readState(): Promise<ReadonlyMap<string, Tensor>>;
   /** The state where it lies on a device, for forward sessions of the same backend. Valid until the next run. */
-  held?(): ReadonlyMap<string, Fed>;
+  held?(): ReadonlyMap<string, Fed> | undefined;
   /** Replaces state by input name; tensors that are not named keep their numbers. */
   restore(state: ReadonlyMap<string, Tensor>): void;
   release(): Promise<void>;
@@ -62,6 +62,8 @@ export interface ForwardSession {
 export interface StepSessionOptions extends SessionOptions {
   /** In node: ONNX Runtime measures each operator, and writes that when the session is released into a file that begins so. */
   readonly profile?: string;
+  /** A session of the same backend whose step keeps the same tensors as its state: both then share them, and nothing is copied. */
+  readonly beside?: StepSession | undefined;
 }
 
 /** Opens sessions on one backend. */

@@ -29,7 +29,7 @@ const version = 3;
 const plain = [
   ...(["batch", "dims", "loss", "output", "siamese", "batchNorm", "runningVariance"] as const),
   ...(["recompute", "checkpointEvery", "precision", "straightThrough"] as const),
-  ...(["threads", "backend", "allowFallback", "stepsPerRun"] as const),
+  ...(["threads", "backend", "allowFallback", "stepsPerRun", "buckets"] as const),
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
   ...(["mixup", "noDecay", "ema", "swa", "teacherOutput", "applyPenalties", "penaltyShare"] as const),
 ] as const;

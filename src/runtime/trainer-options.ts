@@ -30,6 +30,12 @@ export interface TrainerOptions
    * take about 50 ms on CPU, CUDA and wasm, 1 on WebGPU. The numbers are the same to the bit.
    */
   readonly stepsPerRun?: number | "auto";
+  /**
+   * Lengths of texts, ascending, as in `[32, 64, 128]`; the last is that of the samples. Each batch holds texts of one bucket, cut
+   * to its length: padding behind it is neither read nor computed. An epoch trains on the samples that it trains on without buckets,
+   * in another order. Steps are done one at a time. Evaluations have the whole length. Default: every batch has the whole length.
+   */
+  readonly buckets?: readonly number[];
   /** Default 1e-3. */
   readonly learningRate?: number;
   /** Factor of the learning rate over the run, as text (`cosine:warmup=100`) or a function; default constant. */

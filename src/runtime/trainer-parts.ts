@@ -1,5 +1,6 @@
 import type { Step } from "../programs/step.ts";
 import type { TrainedModel } from "./adapted-model.ts";
+import type { Buckets } from "./buckets.ts";
 import type { RunLength } from "./run-length.ts";
 import type { RunOptions } from "./run-options.ts";
 import type { Backend } from "./step-session.ts";
@@ -10,5 +11,6 @@ export interface TrainerParts extends TrainedModel, Omit<RunOptions, "options"> 
   readonly step: Step;
   readonly backend: Backend;
   readonly length: RunLength;
+  readonly buckets?: Buckets | undefined;
   readonly runtime: TrainerRuntime;
 }

@@ -72,8 +72,8 @@ export class Trainer {
     const backend = backendNamed(asked.backend, runtime.backends);
     await checkRuns(backend, asked);
     const { options, ...trained } = await trainedModel(source, asked, runtime);
-    const { step, length, session } = await openStep(trained.model, options, backend, runtime.probe);
-    return new made({ ...trained, ...parts, step, backend, length, runtime }, options, session);
+    const { session, ...opened } = await openStep(trained.model, options, backend, runtime.probe);
+    return new made({ ...trained, ...parts, ...opened, backend, runtime }, options, session);
   }
 
   /**
@@ -203,9 +203,10 @@ export class Trainer {
     const { signal, checkpoint, callbacks } = options;
     const decides = checkDecides(chosen, options, validation);
     const figures = validation && (await this.#evaluation.figures());
+    const buckets = await this.#parts.buckets?.of(train);
     const loop = new FitLoop({
       ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
-      ...{ position: this.#run.position, chosen, train, validation, figures, checkpoint, signal },
+      ...{ position: this.#run.position, chosen, train, validation, figures, buckets, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
       decide:
         decides && figures ? (await import("./best-epochs.ts")).decisionsBy(chosen, figures) : undefined,

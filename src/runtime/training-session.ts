@@ -6,14 +6,14 @@ import { allInModel, allInStep, modelPorts } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { averageInputs } from "./averages.ts";
 import { checkReplaces } from "./ort-session.ts";
-import type { StepFeeder } from "./step-feeds.ts";
+import type { Feeder } from "./step-feeds.ts";
 import { allGood } from "./step-results.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { Fed, StepResult, StepSession } from "./step-session.ts";
 
 /** A run whose steps are reported one by one. */
 interface Run {
-  readonly feeder: StepFeeder;
+  readonly feeder: Feeder;
   readonly steps: readonly StepScalars[];
   /**
    * Whether the session holds the state after all steps. Otherwise a loss is NaN or infinite, and it holds the state before
@@ -50,7 +50,7 @@ export class TrainingSession {
   }
 
   /** Does the steps that a feeder holds. The caller must report each of them (`tell`) before the next run. */
-  async run(feeder: StepFeeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
+  async run(feeder: Feeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
     const results = await this.#session.run(feeder.feeds(steps));
     this.#looked = undefined;
     this.#run = { feeder, steps, advanced: allGood(results), told: 0 };

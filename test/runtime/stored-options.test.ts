@@ -27,7 +27,14 @@ const all: Required<Omit<TrainerOptions, (typeof notStored)[number]>> = {
   ...{ batchNorm: "frozen", runningVariance: "torch", optimizer: adamw({ weightDecay: 0.3 }) },
   ...{ applyPenalties: "decoupled", noDecay: true, ema: 0.9, swa: { start: 2, every: 3 } },
   groups: [{ match: /^FC1/i, learningRate: 0.05, weightDecay: 0.1, freezeUntil: 12 }],
-  ...{ backend: "webgpu", stepsPerRun: 2, threads: 1, allowFallback: true, learningRate: 0.5 },
+  ...{
+    backend: "webgpu",
+    stepsPerRun: 2,
+    threads: 1,
+    allowFallback: true,
+    learningRate: 0.5,
+    buckets: [3, 5],
+  },
   ...{
     schedule: "cosine:warmup=1",
     penaltyWeight: 0.2,
