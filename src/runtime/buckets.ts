@@ -1,4 +1,4 @@
-import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
+import { declaredBatchAxis, fedInputs } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
 import {
   attention,
@@ -9,36 +9,28 @@ import {
   textBuckets,
 } from "../data/buckets.ts";
 import type { Dataset, Filled } from "../data/dataset.ts";
-import type { FeedOptions } from "../data/feeds.ts";
 import { isUsual, tokensOf } from "../data/token-columns.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { batchOf, type StepPorts, statePorts } from "../programs/step-ports.ts";
-import type { OpenStep, OpenStepOptions, openStep } from "./open-step.ts";
+import type { FitBuckets, OpenedStep, OpenStep, OpenStepOptions, StepBuckets } from "./opened-step.ts";
 import { type Feeder, StepFeeder } from "./step-feeds.ts";
 import type { StepScalars } from "./step-scalars.ts";
 import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-session.ts";
 
 /** The step of one length, with its session. */
-type Opened = Pick<OpenStep, "step" | "session">;
-
-/** What a fit needs of its buckets. */
-export interface FitBuckets {
-  /** The order of an epoch's samples: whole batches, each of one bucket. */
-  order(seed: number, epoch: number): Uint32Array;
-  feeder(seed: number, options: FeedOptions): Feeder;
-}
+type Opened = Pick<OpenedStep, "step" | "session">;
 
 /** Opens the step of the longest bucket. Those of the others are opened when data are seen that have texts for them. */
 export async function openBuckets(
-  open: typeof openStep,
+  open: OpenStep,
   model: Model,
   { buckets: lengths = [], ...options }: OpenStepOptions,
   backend: Backend,
   probe: Probe,
-): Promise<OpenStep> {
+): Promise<OpenedStep> {
   const names = lengthNames(model, options, lengths.at(-1) ?? 0);
   const whole = { ...options, stepsPerRun: 1 };
   const longest = await open(model, whole, backend, probe);
@@ -54,7 +46,7 @@ export async function openBuckets(
 function lengthNames(model: Model, { dims = {} }: OpenStepOptions, most: number): string[] {
   const names = fedInputs(graphOf(model)).flatMap((input) => {
     const { name, declared = [] } = input;
-    const batchAxis = batchAxisOf(input, [], undefined);
+    const batchAxis = declaredBatchAxis(input);
     return declared.flatMap((dim, axis) => {
       const key = dim ?? `${name}.${axis}`;
       return axis !== batchAxis && typeof key === "string" && dims[key] === most ? [key] : [];
@@ -67,7 +59,7 @@ function lengthNames(model: Model, { dims = {} }: OpenStepOptions, most: number)
 }
 
 /** The steps of a run whose texts are in buckets. All share one state. */
-export class Buckets {
+class Buckets implements StepBuckets {
   /** Runs the step of each batch's length. */
   readonly session: StepSession;
   readonly #lengths: readonly number[];
@@ -85,10 +77,6 @@ export class Buckets {
     this.session = new BucketSession(longest, this.#opened);
   }
 
-  /**
-   * Puts the texts of a dataset into buckets, and opens the steps that they need.
-   * @throws SorthError for data without padding, and for a model whose results depend on it
-   */
   async of(train: Dataset): Promise<FitBuckets> {
     const { ports } = this.#longest.step;
     const texts = await textBuckets(train, this.#lengths);

@@ -1,26 +1,13 @@
 import type { Probe } from "../analysis/probe.ts";
 import type { Model } from "../onnx/model.ts";
 import { adamw } from "../optimizers/adamw.ts";
-import { buildStep, type Step } from "../programs/step.ts";
+import { buildStep } from "../programs/step.ts";
 import { stepLoop } from "../programs/step-loop.ts";
-import type { Buckets } from "./buckets.ts";
+import type { OpenedStep, OpenStepOptions } from "./opened-step.ts";
 import { RunLength } from "./run-length.ts";
-import type { Backend, StepSession, StepSessionOptions } from "./step-session.ts";
+import type { Backend, StepSession } from "./step-session.ts";
 import { timedOptions } from "./timed-options.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
-
-/** A training step whose session is open. */
-export interface OpenStep {
-  /** In Loop form if runs do several steps. */
-  readonly step: Step;
-  readonly length: RunLength;
-  readonly session: StepSession;
-  /** The steps of shorter texts beside it; undefined without buckets. */
-  readonly buckets?: Buckets | undefined;
-}
-
-/** Options of a run's step, and of its session. */
-export type OpenStepOptions = TrainerOptions & Omit<StepSessionOptions, "beside">;
 
 /** @throws SorthError where the backend's device is missing or computes in no such precision */
 export async function checkRuns(backend: Backend, { precision }: TrainerOptions): Promise<void> {
@@ -39,7 +26,7 @@ export async function openStep(
   backend: Backend,
   probe: Probe,
   beside?: StepSession,
-): Promise<OpenStep> {
+): Promise<OpenedStep> {
   const { stepsPerRun = "auto", buckets } = options;
   if (stepsPerRun !== "auto") {
     (await import("./check-trainer-options.ts")).checkStepsPerRun(stepsPerRun, backend);

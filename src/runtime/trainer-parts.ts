@@ -1,6 +1,6 @@
 import type { Step } from "../programs/step.ts";
 import type { TrainedModel } from "./adapted-model.ts";
-import type { Buckets } from "./buckets.ts";
+import type { StepBuckets } from "./opened-step.ts";
 import type { RunLength } from "./run-length.ts";
 import type { RunOptions } from "./run-options.ts";
 import type { Backend } from "./step-session.ts";
@@ -11,6 +11,6 @@ export interface TrainerParts extends TrainedModel, Omit<RunOptions, "options"> 
   readonly step: Step;
   readonly backend: Backend;
   readonly length: RunLength;
-  readonly buckets?: Buckets | undefined;
+  readonly buckets?: StepBuckets | undefined;
   readonly runtime: TrainerRuntime;
 }

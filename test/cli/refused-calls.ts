@@ -237,6 +237,7 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
     train("--group", ".:lr=1", "--lr", "2"),
     /--lr\) has no effect: every trained parameter belongs to a group/,
   ],
+  [train("--buckets", "8,16"), /--buckets belongs to rows of a table with texts .* no padding: leave it out/],
   [train("--augment", "flip,zoom"), /"zoom" is none of flip, crop/],
   [
     train("--lora", "ia3=true", "--penalty", "so", "--weight", "1"),

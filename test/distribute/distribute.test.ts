@@ -146,6 +146,7 @@ describe("sorth-onnx distribute", () => {
     { flags: ["--seeds", "1,2"], says: "--seeds does several runs" },
     { flags: ["--checkpoint", "run"], says: "--checkpoint is a flag of run.py" },
     { flags: ["--steps-per-run", "4"], says: "--steps-per-run has no effect" },
+    { flags: ["--buckets", "8,16"], says: "--buckets is not distributed: train on one machine" },
     { flags: ["--backend", "webgpu"], says: "Python's ONNX Runtime has cpu and cuda" },
     { flags: ["--tokenizer", "pieces"], says: "give --data too, from which tables, images and texts" },
     { flags: ["--class-weights", "balanced"], says: "needs data: give --data too" },

@@ -9,7 +9,7 @@ import { type Dataset, subset } from "../../src/data/dataset.ts";
 import { lengthsOf } from "../../src/data/lengths.ts";
 import { labelledTokens } from "../../src/data/token-columns.ts";
 import { crossEntropy, type FitOptions, readModel, Trainer, type TrainerOptions } from "../../src/index.ts";
-import { causalLm, contrastive, type LabelMaker, maskedLm } from "../../src/losses/public.ts";
+import { causalLm, contrastive, distillation, type LabelMaker, maskedLm } from "../../src/losses/public.ts";
 import { Model } from "../../src/onnx/model.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { accumulate, sgd } from "../../src/optimizers/public.ts";
@@ -59,6 +59,7 @@ function texts(name: string, { labels, sequences = 1, padsLeft }: Kind = {}): Da
 const model = Model.fromProto(decoder().toProto());
 const train = texts("texts");
 const hub = (name: string) => readModel(`test/fixtures/hugging-face/${name}.onnx`);
+const teacher = await hub("bert");
 
 const options: TrainerOptions = {
   ...{ objective: causalLm(), batch: 4, dims: { sequence_length: most }, threads: 1 },
@@ -158,6 +159,12 @@ describe("a run with buckets computes what one does whose texts are padded to th
     ["half precision", () => model, { precision: "mixed", optimizer: sgd() }, {}, 2 ** -11],
     ["activations computed again", () => model, { recompute: true, checkpointEvery: 1 }, {}],
     ["classes of texts", () => hub("bert"), { objective: crossEntropy() }, { labels: "texts" }],
+    [
+      "classes of texts, and those of a teacher",
+      () => hub("bert"),
+      { objective: distillation({ temperature: 2 }), teacher },
+      { labels: "texts" },
+    ],
     [
       "classes of tokens",
       () => hub("tagger"),

@@ -1,0 +1,84 @@
+import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { cli, temporaryFolder } from "./run-cli.ts";
+
+const texts = "test/fixtures/text";
+const folder = temporaryFolder();
+const at = (name: string) => `${folder.path}/${name}`;
+beforeAll(() => copyFileSync(`${texts}/classifier.onnx`, at("classifier.onnx")));
+afterAll(() => folder.remove());
+
+const data = ["--data", `${texts}/reviews.csv`, "--tokenizer", `${texts}/word-pieces`];
+const short = ["--batch", "4", "--epochs", "2", "--penalty", "none", "--threads", "1", "--no-report"];
+
+/** Trains the classifier. @returns the losses of the run's steps */
+async function trained(name: string, ...flags: string[]): Promise<number[]> {
+  const { code, stderr } = await cli("train", at("classifier.onnx"), "-o", at(`${name}.onnx`), ...flags);
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  return lossesOf(name);
+}
+
+const lossesOf = (name: string): number[] =>
+  readFileSync(at(`${name}.run/run.jsonl`), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line))
+    .flatMap(({ event, loss }) => (event === "step" ? [loss] : []));
+
+test("texts are trained in buckets, as flags or a configuration say, and a stopped run goes on", async () => {
+  const own = [...data, ...short, "--length", "10"];
+  const plain = await trained("plain", ...own);
+  const found = await trained("found", ...own, "--buckets", "6,8");
+  expect(found).toHaveLength(plain.length);
+  expect(found).not.toEqual(plain);
+  // The last bucket is the length of the samples, whether it is said or not.
+  expect(await trained("said", ...own, "--buckets", "6,8,10")).toEqual(found);
+  writeFileSync(at("run.json"), JSON.stringify({ length: 10, buckets: [6, 8] }));
+  expect(await trained("read", ...data, ...short, "--config", at("run.json"))).toEqual(found);
+  // Samples of 10 tokens are shorter than the first power of two: one bucket, and the bits of a run without.
+  expect(await trained("auto", ...own, "--buckets", "auto")).toEqual(plain);
+  const begun = await trained("begun", ...own, "--buckets", "6,8", "--max-steps", "4");
+  expect(begun).toEqual(found.slice(0, 4));
+  const resumed = await cli("train", "--resume", at("begun.run"), "--epochs", "2", "--force");
+  expect(resumed.code).toBe(0);
+  expect(lossesOf("begun")).toEqual(found);
+  const { stdout } = await cli("evaluate", at("begun.onnx"), "--data", `${texts}/reviews.csv`, "--json");
+  expect(JSON.parse(stdout)).toMatchObject({ samples: 24 });
+});
+
+test("a search for a learning rate takes the batches of the run", async () => {
+  const words = ["find-lr", at("classifier.onnx"), ...data, "--length", "10", "--batch", "4", "--steps", "6"];
+  const run = async (...flags: string[]) => {
+    const { code, stdout } = await cli(...words, "--penalty", "none", "--json", ...flags);
+    expect(code).toBe(0);
+    return JSON.parse(stdout).points.map(({ loss }: { loss: number }) => loss);
+  };
+  expect(await run("--buckets", "6,8")).not.toEqual(await run());
+});
+
+test.each([
+  [
+    [...data, "--length", "10", "--buckets", "6,16"],
+    "--buckets 6,16: samples have 10 tokens, so that none has 16",
+  ],
+  [
+    [...data, "--length", "10", "--buckets", "8,6"],
+    "buckets are lengths that ascend, as in 32,64,128, not 8,6,10",
+  ],
+  [[...data, "--length", "10", "--buckets", "6,x"], "--buckets"],
+  [
+    [...data, "--length", "10", "--buckets", "6", "--steps-per-run", "4"],
+    "leave out stepsPerRun (--steps-per-run)",
+  ],
+  [["--data", "mnist", "--buckets", "6,8"], "--buckets belongs to rows of a table with texts"],
+])("train %j says what is wrong", async (flags, message) => {
+  const { code, stderr } = await cli("train", at("classifier.onnx"), ...flags, "-o", at("other.onnx"));
+  expect(code).toBeGreaterThan(0);
+  expect(stderr).toContain(message);
+  expect(stderr.trim().split("\n").at(-1)).toMatch(/^error: /);
+});
+
+test("a resumed run keeps its buckets", async () => {
+  const { code, stderr } = await cli("train", "--resume", at("found.run"), "--buckets", "6");
+  expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining("leave out --buckets") });
+});
