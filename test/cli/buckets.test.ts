@@ -78,6 +78,24 @@ test.each([
   expect(stderr.trim().split("\n").at(-1)).toMatch(/^error: /);
 });
 
+test("ONNX Runtime's own training model takes none", async () => {
+  const path = "test/fixtures/official/mlp/training_model.onnx";
+  const { code, stderr } = await cli(
+    "train",
+    path,
+    "--data",
+    "mnist",
+    "--buckets",
+    "8",
+    "-o",
+    at("own.onnx"),
+  );
+  expect({ code, stderr }).toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining("--buckets belongs to models"),
+  });
+});
+
 test("a resumed run keeps its buckets", async () => {
   const { code, stderr } = await cli("train", "--resume", at("found.run"), "--buckets", "6");
   expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining("leave out --buckets") });

@@ -8,6 +8,7 @@ import { cutTo, orderInBuckets, textBuckets } from "../../src/data/buckets.ts";
 import { type Dataset, subset } from "../../src/data/dataset.ts";
 import { lengthsOf } from "../../src/data/lengths.ts";
 import { labelledTokens } from "../../src/data/token-columns.ts";
+import { refuseFunctions } from "../../src/distribute/refusals.ts";
 import { crossEntropy, type FitOptions, readModel, Trainer, type TrainerOptions } from "../../src/index.ts";
 import { causalLm, contrastive, distillation, type LabelMaker, maskedLm } from "../../src/losses/public.ts";
 import { Model } from "../../src/onnx/model.ts";
@@ -253,6 +254,11 @@ describe("what buckets are refused for", () => {
     [{ buckets: lengths, stepsPerRun: 2 }, "leave out stepsPerRun (--steps-per-run)"],
   ])("%j", async (own, words) => {
     await expect(create(own)).rejects.toThrow(words);
+  });
+
+  test("a run for several workers", () => {
+    expect(() => refuseFunctions({ ...options, buckets: lengths })).toThrow("leave buckets out (--buckets)");
+    expect(() => refuseFunctions(options)).not.toThrow();
   });
 
   test.each<[string, Dataset, string]>([
