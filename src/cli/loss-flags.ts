@@ -10,7 +10,7 @@ import { textAt } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import type { LossOptions } from "../programs/options.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "./dimension-flags.ts";
-import { given, number, numberIn, repeated } from "./options.ts";
+import { given, number, numberIn, pattern, repeated } from "./options.ts";
 import { addParameterFlags, type ParameterFlags, parametersOf } from "./parameter-flags.ts";
 
 /** Flags that say which loss is put over a model, and how it reads labels. */
@@ -39,6 +39,7 @@ export interface LossFlags extends DimensionFlags, ParameterFlags, ObjectiveFlag
   readonly recompute?: boolean;
   readonly checkpointEvery?: "block" | number;
   readonly straightThrough?: boolean;
+  readonly detach?: RegExp;
 }
 
 /** Declares the flags that choose the loss of a model. @param meaning - meaning of `--objective` in this command */
@@ -109,6 +110,11 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
     .option(
       "--straight-through",
       "pass gradients through what rounds (Round, Floor, Ceil, Sign, quantized activations) as if it did not, and 0 outside of a quantizer's range",
+    )
+    .option(
+      "--detach <pattern>",
+      "stop gradients at inner values (by name, or that of their node), as detach() and stop_gradient do, which no export keeps",
+      pattern,
     );
   addParameterFlags(command);
   addDimensionFlags(command, batchMeaning);
@@ -116,13 +122,13 @@ export function addLossFlags(command: Command, batchMeaning: string): void {
 
 /** The library's options for these flags. */
 export function lossOptionsOf(flags: LossFlags): Omit<LossOptions, "penalties" | "onMessage"> {
-  const { loss, recompute, checkpointEvery, straightThrough } = flags;
+  const { loss, recompute, checkpointEvery, straightThrough, detach } = flags;
   return {
     ...dimensionsOf(flags),
     ...parametersOf(flags),
     ...objectiveOf(flags),
     ...flags.taught,
-    ...given({ loss, recompute, checkpointEvery, straightThrough }),
+    ...given({ loss, recompute, checkpointEvery, straightThrough, detach }),
   };
 }
 

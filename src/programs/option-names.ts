@@ -22,7 +22,7 @@ export const lossOptionNames = {
     tie: true,
     untie: true,
   },
-  ...{ recompute: true, checkpointEvery: true, straightThrough: true, onMessage: true },
+  ...{ recompute: true, checkpointEvery: true, straightThrough: true, detach: true, onMessage: true },
 } as const satisfies OptionNames<LossOptions>;
 
 /** Names of {@link TrainingFormOptions}. */

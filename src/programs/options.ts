@@ -71,6 +71,11 @@ export interface LossOptions {
    * outside of the range. Default false: the gradient of Round, Floor, Ceil and Sign is 0, and quantized activations are refused.
    */
   readonly straightThrough?: boolean;
+  /**
+   * Inner values at which gradients stop, by their names or those of the nodes that compute them: what PyTorch's `detach`, and
+   * `stop_gradient` of JAX and TensorFlow, do. No exporter keeps those. The values themselves stay as they are.
+   */
+  readonly detach?: RegExp;
   /** Receives remarks for the user: skipped layers, frozen parameters. */
   readonly onMessage?: (message: string) => void;
 }

@@ -123,7 +123,9 @@ export async function prepare(
   const { external } = model;
   const target = Math.max(gradientOpset(graph), teacher?.opset ?? 0);
   // Passes keep outputs, so that these values are still there afterwards.
-  const kept = held?.values ?? [];
+  const detaching = options.detach ? await import("./detach.ts") : undefined;
+  const stopped = (options.detach && detaching?.valuesToDetach(graph, options.detach)) ?? [];
+  const kept = [...(held?.values ?? []), ...stopped];
   graph.outputs.push(...kept);
   await expandModel(graph, { target, dimensions: options, keep, external }, context);
   await writeOutOperators(graph, options, context);
@@ -165,12 +167,16 @@ export async function prepare(
   graph.outputs.push(...needed);
   await runPass(foldConstants({ keep }), graph, context);
   graph.outputs.length -= needed.length;
+  const inPlace = graph.outputs.splice(graph.outputs.length - kept.length);
+  const ends = inPlace.splice(kept.length - stopped.length);
+  const detached = detaching?.detach(graph, ends, choose ? undefined : parameters, options.onMessage) ?? [];
   const prepared = {
     ...{ graph, emit, taken, batch, skipped, penalties, described, parameters },
+    detached: [...detachedValues(graph), ...detached],
     ...losses,
     ...(taught && { taught }),
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
-    held: graph.outputs.splice(graph.outputs.length - kept.length),
+    held: inPlace,
     frozen,
     // All sizes are fixed now, including the batch, so a penalty may use its smaller form.
     sites: sites.map((site) => ({ ...site, rows: site.rows * shards, rowsFixed: true, freeAxes: [] })),

@@ -37,6 +37,8 @@ export interface PreparedGraph {
   readonly described: ReadonlyMap<string, ParameterFacts>;
   /** The values that were to be kept ({@link PrepareOptions.choose}), in that order: those that are in their place now. */
   readonly held: readonly Value[];
+  /** Names of the values at which gradients stop. */
+  readonly detached: readonly string[];
   /** Says which layers stay frozen because their weights are stored as quantized numbers; undefined if there are none. */
   readonly frozen?: string | undefined;
   readonly sites: readonly Site[];

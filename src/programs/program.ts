@@ -1,4 +1,3 @@
-import { detachedValues } from "../analysis/adapter-names.ts";
 import { untrainable } from "../analysis/other-layers.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { probeModel } from "../analysis/probe-model.ts";
@@ -210,7 +209,7 @@ export class Program {
   async differentiator() {
     const { graph, emit } = this;
     const rules = await rulesFor(graph, this.#context.options.straightThrough);
-    const detached = new Set(detachedValues(graph).flatMap((name) => graph.value(name) ?? []));
+    const detached = new Set(this.#prepared.detached.flatMap((name) => graph.value(name) ?? []));
     return (
       seeds: readonly Seed[],
       wrt: readonly Value[],

@@ -33,7 +33,7 @@ const plain = [
   ...(["learningRate", "penaltyWeight", "seed", "schedule", "penaltySchedule", "normalize"] as const),
   ...(["mixup", "noDecay", "ema", "swa", "teacherOutput", "applyPenalties", "penaltyShare"] as const),
 ] as const;
-const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie"] as const;
+const patterns = ["trainable", "alsoTrain", "freeze", "tie", "untie", "detach"] as const;
 
 type None<T extends never> = T;
 /**

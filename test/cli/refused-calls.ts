@@ -55,6 +55,7 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--share", "0.1", "--weight", "1"), /'--share <number>' cannot be used with option '--weight/],
   [train("--penalty", "none", "--share", "0.1"), /--share\) has no effect: the run has no penalty/],
   [train("--straight-through"), /would have no effect: nothing in the model rounds/],
+  [train("--detach", "nowhere"), /no inner value matches .*--detach/],
   [train("--schedule", "plateau"), /plateau follows the loss on held-out samples.*give --validation 0.1/],
   [train("--penalty-schedule", "plateau"), /plateau follows the loss on held-out samples/],
   [train("--penalty", "so:schedule=plateau"), /plateau follows the loss on held-out samples/],
