@@ -204,11 +204,13 @@ def dropout_masks(seed: int, step: int, masks: list[tuple[tuple[int, ...], float
 
 
 def drawn(distribution: str, shape: tuple[int, int], seed: int, run: int, turn: int) -> NDArray[np.float32]:
-    """The numbers of a penalty's draw in one step or epoch (src/penalties/draws.ts)."""
+    """The numbers that a penalty or a node of the model draws in one step or epoch (src/penalties/draws.ts)."""
     rows, columns = shape
     stream = Stream(f"penalty, {distribution}", seed, rows, columns, run, turn)
-    if distribution != "sphere":
+    if distribution == "uniform":
         return stream.float64(rows * columns).reshape(rows, columns).astype(np.float32)
     numbers = stream.normal(rows * columns).reshape(rows, columns)
+    if distribution == "normal":
+        return np.asarray(numbers, np.float32)
     norms = np.array([math.hypot(*row) for row in numbers])
     return np.asarray(numbers / norms[:, np.newaxis], np.float32)

@@ -66,6 +66,7 @@ function check(nodes: readonly onnx.NodeProto.$Properties[], scopes: readonly Co
   const [own = new Map(), ...outer] = scopes;
   const scopeOf = (name: string) => [own, ...outer].find((scope) => scope.has(name));
   for (const node of nodes) {
+    checkVectorizer(node);
     const [op, input, output] = [node.opType ?? "", node.input ?? [], node.output ?? []];
     const bodies = [...bodiesOf(node)];
     for (const { node: inner, initializer } of bodies) {
@@ -109,4 +110,15 @@ function smallNumbers(
   if (!stored) return undefined;
   const tensor = stored instanceof Tensor ? stored : Tensor.fromProto(stored);
   return tensor.size > 0 && tensor.size <= 64 && tensor.isInMemory ? tensor.numbers() : undefined;
+}
+
+/** A FeatureVectorizer fills up its inputs to widths that it states. ONNX Runtime knows its shape only when it runs. */
+function checkVectorizer({ opType, domain, name, output, attribute }: onnx.NodeProto.$Properties): void {
+  if (opType !== "FeatureVectorizer" || domain !== "ai.onnx.ml") return;
+  const widths = attribute?.find((one) => one.name === "inputdimensions")?.ints ?? [];
+  const width = widths.reduce<number>((sum, one) => sum + Math.max(0, Long.fromValue(one).toNumber()), 0);
+  if (width <= mostNumbers) return;
+  throw new FileError(
+    `FeatureVectorizer "${name || output?.[0]}" states a width of ${width} numbers, more than ${mostNumbers}: the file is damaged, export it again`,
+  );
 }

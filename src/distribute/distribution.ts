@@ -41,7 +41,7 @@ import {
 import { feedsOf } from "./contract-feeds.ts";
 import { contractOfExport, exportTemplate } from "./export-template.ts";
 import { inJointScale } from "./joint-scale.ts";
-import { checkShards, refuseFunctions } from "./refusals.ts";
+import { checkShards, refuseDraws, refuseFunctions } from "./refusals.ts";
 import { exactStages } from "./stages.ts";
 import { statisticsGraph } from "./statistics-graph.ts";
 import { updateParts } from "./update-parts.ts";
@@ -100,6 +100,7 @@ export async function distributionOf(
   const shard = { optimizer: adamw(), ...run, ...part };
   const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
+  if (shards > 1) refuseDraws(ports);
   checkSameState(step.ports, ports);
   const { teacher } = run;
   const taught = teacher && (await import("../runtime/taught.ts")).taughtRun(model, { ...run, teacher });

@@ -1,3 +1,4 @@
+import { seedDraws } from "../analysis/drawing-operators.ts";
 import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
@@ -41,6 +42,7 @@ export async function responseAngles(
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
   const graph = graphOf(model);
   checkNoArtifact(graph);
+  seedDraws(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
   await writeOutLayers(graph);
   const { chunks, samples, dimensions } = sampleChunks(graph, data, batch, options.most);

@@ -41,6 +41,7 @@ import { poolBeforeRelu } from "./training/pool-before-relu.ts";
 import { readFinalState } from "./training/read-final-state.ts";
 import { recognizeLayerNormalization } from "./training/recognize-layer-normalization.ts";
 import { recomputeActivations } from "./training/recompute-activations.ts";
+import { replaceDraws } from "./training/replace-draws.ts";
 import { replaceDropout } from "./training/replace-dropout.ts";
 import { stillStatistics } from "./training/still-statistics.ts";
 import { stopDropout } from "./training/stop-dropout.ts";
@@ -76,6 +77,7 @@ export const passes = {
   setBatchNormForm,
   lowerBatchNorm,
   replaceDropout,
+  replaceDraws,
   stillStatistics,
   stopDropout,
   poolBeforeRelu,

@@ -2,8 +2,8 @@ import { Random } from "../random.ts";
 
 /** A matrix of random float32 numbers that a penalty needs. */
 export interface Draw {
-  /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
-  readonly distribution: "sphere" | "uniform";
+  /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1; "normal": mean 0, deviation 1. */
+  readonly distribution: "sphere" | "uniform" | "normal";
   /** [rows, numbers in a row]. */
   readonly shape: readonly [number, number];
   /** The same seed gives the same numbers. */
@@ -27,7 +27,7 @@ export function drawn(
   const numbers = new Float32Array(rows * columns);
   for (let row = 0; row < rows; row++) {
     const line = Array.from({ length: columns }, () =>
-      distribution === "sphere" ? random.normal() : random.uniform(),
+      distribution === "uniform" ? random.uniform() : random.normal(),
     );
     const norm = distribution === "sphere" ? Math.hypot(...line) : 1;
     line.forEach((number, i) => {

@@ -11,7 +11,7 @@ import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
-import { dropoutMasks } from "./dropout-masks.ts";
+import { dropoutMasks, hasDraws } from "./dropout-masks.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PrepareOptions, prepare } from "./prepare.ts";
@@ -42,7 +42,7 @@ export interface EvaluationGraph {
   readonly data?: Pick<StepPorts, "inputs" | "labels" | "targets">;
 }
 
-/** Reads a model in inference form: stored statistics, no Dropout. Makes no remarks, because training has already made them. */
+/** Reads a model in inference form: stored statistics, no Dropout, the same random numbers each time. Makes no remarks, because training has already made them. */
 export async function inferenceForm(
   model: Model,
   options: LossOptions,
@@ -52,6 +52,7 @@ export async function inferenceForm(
   const passes = [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()];
   const program = await prepare(model, { ...options, onMessage: () => {} }, probe, { passes, ...how });
   await dropoutMasks(program, "none");
+  if (hasDraws(program.graph)) await (await import("./model-draws.ts")).fixedDraws(program);
   return program;
 }
 

@@ -61,11 +61,13 @@ export interface LossPort {
 export interface DrawPort extends DataPort {
   /** [rows, numbers in a row]. */
   readonly shape: Draw["shape"];
-  /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1. */
+  /** "sphere": every row uniform on the unit sphere; "uniform": numbers from 0 to 1; "normal": mean 0, deviation 1. */
   readonly distribution: Draw["distribution"];
   readonly anew: Exclude<Draw["anew"], "never">;
   /** Distinguishes draws that would otherwise be the same. */
   readonly seed: number;
+  /** The model's node whose numbers these are; absent for those of penalties. */
+  readonly node?: string;
 }
 
 /** The names by which a step graph is run; also in its `metadata_props` under the key `sorth.step`. */

@@ -14,7 +14,7 @@ import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import type { DropoutMask } from "../passes/training/replace-dropout.ts";
 import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
-import { dropoutMasks } from "./dropout-masks.ts";
+import { dropoutMasks, hasDraws } from "./dropout-masks.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossScaling } from "./loss-scaling.ts";
 import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
@@ -103,6 +103,9 @@ export async function trainingGradients(
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.
   const masks = await dropoutMasks(program, "all");
+  const draws = hasDraws(graph)
+    ? await (await import("./model-draws.ts")).fedDraws(program, options.onMessage)
+    : [];
   // The graph of a GPU, on the CPU too: it has no layout of rows.
   if (precision)
     await program.computeInHalf(
@@ -137,7 +140,7 @@ export async function trainingGradients(
     inputs: [...new Set([...inputs, ...loss.targets])],
     targets: [...targets, ...loss.targets].map(({ name }) => name),
     masks,
-    draws: fed.draws,
+    draws: [...fed.draws, ...draws],
     penaltyWeight: fed.weight(),
   };
 }

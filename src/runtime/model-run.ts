@@ -1,6 +1,7 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { mayHaveCache } from "../analysis/cache-names.ts";
 import { declaredBatchAxis, fedInputs, fixedBatches } from "../analysis/dimensions.ts";
+import { seedDraws } from "../analysis/drawing-operators.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -106,6 +107,7 @@ export async function* modelResults(
   }
   const graph = graphOf(model);
   checkNoArtifact(graph);
+  seedDraws(graph);
   const values = inferenceOf(graph, wanted);
   const batch = batchFor(graph, options.batch, dataset.size);
   if (mayHaveCache(graph)) {

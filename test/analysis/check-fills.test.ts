@@ -66,6 +66,29 @@ const ints = (name: string, values: number[]) =>
   new onnx.AttributeProto({ name, ints: values.map((one) => Long.fromNumber(one)), type: 7 });
 const float = (name: string, f: number) => new onnx.AttributeProto({ name, f, type: 1 });
 
+test("the width that a FeatureVectorizer states, refused where no memory holds it", async () => {
+  const graphWith = (width: number) => {
+    const b = new GraphBuilder(18, { "ai.onnx.ml": 1 });
+    const inputdimensions = { kind: "ints", value: [2, width] } as const;
+    b.output(
+      b.op(
+        "FeatureVectorizer",
+        [b.input("x", [1, 2]), b.input("z", [1, 3])],
+        "y",
+        { inputdimensions },
+        "ai.onnx.ml",
+      ),
+    );
+    return b.graph;
+  };
+  await expect(inferShapes(graphWith(2 ** 31 - 1), nodeProbe)).rejects.toThrow(
+    'FeatureVectorizer "y" states a width of 2147483649 numbers',
+  );
+  const sound = graphWith(3);
+  await inferShapes(sound, nodeProbe);
+  expect(sound.valueNamed("y").shape).toEqual([1, 5]);
+});
+
 test("of a body", async () => {
   const graphWith = (size: number) => {
     const b = new GraphBuilder(18);

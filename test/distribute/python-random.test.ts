@@ -1,8 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { zipSync } from "fflate";
-import { afterAll, beforeAll, describe, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { graphToProto } from "../../src/graph/proto.ts";
+import { Model, writeModel } from "../../src/index.ts";
+import { cli } from "../cli/run-cli.ts";
 import { npyBytes } from "../data/npy-bytes.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { expectNear, missingPython, PythonRuns, quiet, sorth } from "./python-runs.ts";
 
@@ -26,8 +30,18 @@ function imagesOf(kind: "bytes" | "floats"): Uint8Array {
   });
 }
 
+/** Two layers with random numbers between them. */
+function noisyModel(): Model {
+  const b = new GraphBuilder(18);
+  const h = b.op("MatMul", [b.input("x", ["batch", 6]), b.weight("w1", [6, 8])], "h");
+  const noise = b.op("RandomNormalLike", [h], "noise", { scale: { kind: "float", value: 0.5 } });
+  b.output(b.op("MatMul", [b.op("Add", [h, noise], "noisy"), b.weight("w2", [8, 3])], "logits"));
+  return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+}
+
 beforeAll(async () => {
   await runs.begin();
+  await writeModel(noisyModel(), at("noisy.onnx"));
   for (const kind of ["bytes", "floats"] as const) writeFileSync(at(`${kind}.npz`), imagesOf(kind));
 });
 afterAll(() => runs.remove());
@@ -102,5 +116,41 @@ describe("what is drawn at random is what train draws", () => {
       }
     },
     120_000,
+  );
+
+  it("a model's own random numbers, in one worker", async () => {
+    const run = [
+      "--data",
+      at("data.npz"),
+      "--batch",
+      "12",
+      "--penalty",
+      "none",
+      "--epochs",
+      "20",
+      "--max-steps",
+      "20",
+    ];
+    await sorth("train", at("noisy.onnx"), ...run, "-o", at("noisy-here.onnx"), ...quiet);
+    await sorth("distribute", at("noisy.onnx"), ...run, "-o", at("noisy"), "--quiet");
+    await runPython("noisy", 1, "--data", at("data.npz"), "--checkpoint", "noisy-1");
+    expectNear(losses("noisy-1"), losses("noisy-here.run"), 1e-5);
+  }, 120_000);
+});
+
+it("several workers are refused for a model that draws random numbers", async () => {
+  const { code, stderr } = await cli(
+    "distribute",
+    at("noisy.onnx"),
+    "-o",
+    at("shared"),
+    "--workers",
+    "2",
+    "--batch",
+    "12",
+  );
+  expect(code).toBe(2);
+  expect(stderr).toMatch(
+    /the model draws random numbers \("noise"\), which workers cannot share yet: leave --workers out/,
   );
 });

@@ -97,6 +97,11 @@ export const trainingCases = {
     const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.25]));
     return inferred(b.output(b.op("Neg", [b.op("Dropout", [b.input("x", [2, 3]), ratio], "d")], "y")));
   },
+  replaceDraws: () => {
+    const b = new GraphBuilder();
+    const noise = b.op("RandomNormalLike", [b.input("x", [2, 3])], "noise", { scale: 0.5, mean: 1.5 });
+    return inferred(b.output(b.op("Add", [noise, b.op("RandomUniform", [], "u", { shape: [3] })], "y")));
+  },
   emptyCache: () => withCache(),
   stopDropout: () => {
     const b = new GraphBuilder();
