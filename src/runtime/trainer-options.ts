@@ -66,7 +66,7 @@ export interface TrainerOptions
    * `rmse`, `mae` and `r2` for numbers, and those of your own. Precision, recall, F1 and AUC are means over the classes.
    */
   readonly metrics?: readonly (string | Metric)[];
-  /** Seed of the data's order, of dropout masks, adapters and of the random numbers of penalties; default 0. */
+  /** Seed of the data's order, of dropout masks, adapters and of the random numbers of penalties and of the model itself; default 0. */
   readonly seed?: number;
   /**
    * Trains LoRA adapters beside the layers in place of the model's own parameters, which stay frozen; `alsoTrain` adds to them,
