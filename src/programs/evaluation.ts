@@ -50,7 +50,9 @@ export async function inferenceForm(
   how: Pick<PrepareOptions, "taken" | "masters"> = {},
 ): Promise<Program> {
   const passes = [setBatchNormForm({ mode: "frozen" }), poolBeforeRelu()];
-  const program = await prepare(model, { ...options, onMessage: () => {} }, probe, { passes, ...how });
+  // Where gradients stop changes no value.
+  const { detach: _, ...own } = options;
+  const program = await prepare(model, { ...own, onMessage: () => {} }, probe, { passes, ...how });
   await dropoutMasks(program, "none");
   if (hasDraws(program.graph)) await (await import("./model-draws.ts")).fixedDraws(program);
   return program;

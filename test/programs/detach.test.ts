@@ -1,7 +1,15 @@
 import { describe, expect, test } from "vitest";
 import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
-import { arrayDataset, buildStep, differentiate, Model, Tensor, Trainer } from "../../src/index.ts";
+import {
+  arrayDataset,
+  buildStep,
+  crossEntropy,
+  differentiate,
+  Model,
+  Tensor,
+  Trainer,
+} from "../../src/index.ts";
 import { GraphBuilder } from "../helpers/build-graph.ts";
 import { maxAbs, maxDifference, randomFloats } from "../helpers/numbers.ts";
 import { runModel } from "../helpers/run-model.ts";
@@ -121,6 +129,26 @@ describe("gradients stop at a value", () => {
     ).toBeLessThan(1e-5);
     expect(said).toContain("gradients stop at target");
   });
+});
+
+test("an evaluation is the same with and without it, at a Dropout too", async () => {
+  const b = new GraphBuilder(18);
+  const ratio = b.graph.addInitializer(Tensor.float("ratio", [], [0.5]));
+  const dropped = b.op(
+    "Dropout",
+    [b.op("MatMul", [b.input("x", [rows, width]), weight(b, "w1")], "z"), ratio],
+    "dropped",
+  );
+  b.output(b.op("MatMul", [dropped, weight(b, "w2")], "y"));
+  const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  const data = arrayDataset(Float32Array.from(x.numbers()), new Int32Array(rows), [width]);
+  const lossWith = async (detach?: RegExp) => {
+    const trainer = await Trainer.create(model, { objective: crossEntropy(), ...(detach && { detach }) });
+    const { loss } = await trainer.evaluate(data);
+    await trainer.release();
+    return loss;
+  };
+  expect(await lossWith(/^dropped$/)).toBe(await lossWith());
 });
 
 describe("refused", () => {
