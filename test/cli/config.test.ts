@@ -135,6 +135,13 @@ describe("--config", () => {
     expect(stderr.trimEnd()).not.toContain("\n");
   });
 
+  it("refuses a line of twenty thousand errors, whose places were drawn one after another", async () => {
+    const text = `seed: 1\n${"optimizer: { lr: 1 }".repeat(20_000)}`;
+    const { code, stderr } = await cli("train", "model.onnx", "--config", file("c.yaml", text));
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/"c.yaml", line 2: Unexpected scalar at node end\n$/);
+  });
+
   it.each([
     [["--config", "none.yaml"], /"none.yaml" cannot be read: .*no such file/],
     [["--config", "model.onnx"], /give a .yaml or .json file/],
