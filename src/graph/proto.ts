@@ -5,7 +5,7 @@ import { onnx } from "../onnx/schema.js";
 import { type ExternalReader, Tensor } from "../onnx/tensor.ts";
 import { attributeFromProto, attributeToProto } from "./attribute.ts";
 import { bodiesOf, capturedNames } from "./bodies.ts";
-import { checkSplits } from "./check-splits.ts";
+import { checkNodes } from "./check-nodes.ts";
 import { checkFunctionSize } from "./function-size.ts";
 import { Graph } from "./graph.ts";
 import type { DeclaredDim, Node, Value } from "./node.ts";
@@ -40,7 +40,7 @@ export function graphFromProto(model: onnx.ModelProto.$Properties, external?: Ex
   const proto = model.graph;
   if (!proto) throw new FileError("the model has no graph");
   checkFunctionSize(model.functions ?? [], proto.node ?? []);
-  for (const { node } of [proto, ...(model.functions ?? [])]) checkSplits(node ?? []);
+  for (const { node } of [proto, ...(model.functions ?? [])]) checkNodes(node ?? []);
   const graph = new Graph(proto.name ?? "", opsetsOf(model));
   readGraph(graph, proto, external);
   graph.functions.push(...(model.functions ?? []));
