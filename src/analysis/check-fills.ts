@@ -1,12 +1,13 @@
-import Long from "long";
 import { FileError } from "../errors.ts";
+import { type Attribute, attributeFromProto } from "../graph/attribute.ts";
 import { bodiesOf } from "../graph/bodies.ts";
 import type { Graph } from "../graph/graph.ts";
-import { nodeToProto } from "../graph/proto.ts";
+import type { Node } from "../graph/node.ts";
 import { tableOf } from "../lookup.ts";
 import type { onnx } from "../onnx/schema.js";
 import { Tensor } from "../onnx/tensor.ts";
-import { constantTensor } from "./probe-model.ts";
+import { drawingOperators } from "./drawing-operators.ts";
+import { constantOf } from "./probe-model.ts";
 
 /** 1 GiB of float32: more than any constant that an exporter leaves to be computed. */
 const mostNumbers = 2 ** 28;
@@ -45,6 +46,29 @@ const fills: Readonly<Record<string, Fill>> = tableOf({
   },
 });
 
+/** What the check reads of a node: of a graph, or of a body or function, whose nodes are messages. */
+interface Looked extends Pick<Node, "opType" | "domain"> {
+  readonly label: string;
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly bodies: readonly onnx.GraphProto.$Properties[];
+  readonly attributes: () => Map<string, Attribute>;
+}
+
+const ofNode = ({ opType, domain, label, inputs, outputs, attributes }: Node): Looked => ({
+  ...{ opType, domain, label, attributes: () => attributes },
+  inputs: inputs.map((value) => value?.name ?? ""),
+  outputs: outputs.map((value) => value?.name ?? ""),
+  bodies: [...attributes.values()].flatMap(({ kind, value }) => (kind === "graph" ? [value] : [])),
+});
+
+const ofMessage = (node: onnx.NodeProto.$Properties): Looked => ({
+  ...{ opType: node.opType ?? "", domain: node.domain ?? "", bodies: bodiesOf(node) },
+  ...{ inputs: node.input ?? [], outputs: node.output ?? [], label: node.name || (node.output?.[0] ?? "") },
+  attributes: () =>
+    new Map((node.attribute ?? []).map((one) => [one.name ?? "", attributeFromProto(one)] as const)),
+});
+
 /**
  * Refuses a node that makes a tensor of constants alone which no memory holds: ONNX Runtime computes constants while it opens
  * a model, those of bodies and functions too, so that a file of a few bytes would fill the memory.
@@ -52,55 +76,36 @@ const fills: Readonly<Record<string, Fill>> = tableOf({
  */
 export function checkFills(graph: Graph): void {
   const constants: Constants = new Map();
-  for (const value of graph.values) {
-    const tensor = constantTensor(value);
-    if (tensor) constants.set(value.name, tensor);
-  }
-  // A constant that a node holds may be large: it is not copied into a message.
-  check(graph.nodes.filter(({ op }) => op !== "Constant").map(nodeToProto), [constants]);
-  for (const { node } of graph.functions) check(node ?? [], [new Map()]);
+  for (const { name, initializer } of graph.values) if (initializer) constants.set(name, initializer);
+  check(graph.nodes.map(ofNode), [constants]);
+  for (const { node } of graph.functions) check((node ?? []).map(ofMessage), [new Map()]);
 }
 
 /** @param scopes - constants of these nodes' graph, and of those around it */
-function check(nodes: readonly onnx.NodeProto.$Properties[], scopes: readonly Constants[]): void {
+function check(nodes: readonly Looked[], scopes: readonly Constants[]): void {
   const [own = new Map(), ...outer] = scopes;
   const scopeOf = (name: string) => [own, ...outer].find((scope) => scope.has(name));
   for (const node of nodes) {
-    checkVectorizer(node);
-    const [op, input, output] = [node.opType ?? "", node.input ?? [], node.output ?? []];
-    const bodies = [...bodiesOf(node)];
+    const { opType, domain, label, inputs, outputs, bodies } = node;
+    if (opType === "FeatureVectorizer" && domain === "ai.onnx.ml") checkVectorizer(node);
     for (const { node: inner, initializer } of bodies) {
       const stored = (initializer ?? []).map((tensor) => [tensor.name ?? "", tensor] as const);
-      check(inner ?? [], [new Map(stored), ...scopes]);
+      check((inner ?? []).map(ofMessage), [new Map(stored), ...scopes]);
     }
     // What CastLike takes from its second operand is the type.
-    const read = op === "CastLike" ? input.slice(0, 1) : input;
-    if (bodies.length > 0 || !read.every((name) => name === "" || scopeOf(name))) continue;
-    for (const name of output) own.set(name, op === "Constant" ? storedIn(node) : undefined);
-    const numbers = (at: number) => smallNumbers(scopeOf(input[at] ?? "")?.get(input[at] ?? ""));
-    const count = node.domain ? undefined : fills[op]?.(numbers);
+    const read = opType === "CastLike" ? inputs.slice(0, 1) : inputs;
+    const draws = drawingOperators.has(opType);
+    if (bodies.length > 0 || draws || !read.every((name) => name === "" || scopeOf(name))) continue;
+    const constant =
+      opType === "Constant" ? constantOf({ opType, domain, attributes: node.attributes() }) : undefined;
+    for (const name of outputs) own.set(name, constant);
+    const numbers = (at: number) => smallNumbers(scopeOf(inputs[at] ?? "")?.get(inputs[at] ?? ""));
+    const count = domain ? undefined : fills[opType]?.(numbers);
     if (count === undefined || count <= mostNumbers) continue;
     throw new FileError(
-      `${op} "${node.name || output[0]}" would make ${count} numbers of constants alone, more than ${mostNumbers}: the file is damaged, export it again`,
+      `${opType} "${label}" would make ${count} numbers of constants alone, more than ${mostNumbers}: the file is damaged, export it again`,
     );
   }
-}
-
-/** What a Constant node holds; undefined for texts and sparse tensors. */
-function storedIn({
-  attribute,
-}: onnx.NodeProto.$Properties): onnx.TensorProto.$Properties | Tensor | undefined {
-  for (const { name, t, i, f, ints, floats } of attribute ?? []) {
-    if (name === "value" && t) return t;
-    if (name === "value_int") return Tensor.int64("", [], [Long.fromValue(i ?? 0).toNumber()]);
-    if (name === "value_ints") {
-      const numbers = (ints ?? []).map((one) => Long.fromValue(one).toNumber());
-      return Tensor.int64("", [numbers.length], numbers);
-    }
-    if (name === "value_float") return Tensor.float("", [], [f ?? 0]);
-    if (name === "value_floats") return Tensor.float("", [floats?.length ?? 0], floats ?? []);
-  }
-  return undefined;
 }
 
 /** The numbers of an operand that states sizes. */
@@ -113,12 +118,11 @@ function smallNumbers(
 }
 
 /** A FeatureVectorizer fills up its inputs to widths that it states. ONNX Runtime knows its shape only when it runs. */
-function checkVectorizer({ opType, domain, name, output, attribute }: onnx.NodeProto.$Properties): void {
-  if (opType !== "FeatureVectorizer" || domain !== "ai.onnx.ml") return;
-  const widths = attribute?.find((one) => one.name === "inputdimensions")?.ints ?? [];
-  const width = widths.reduce<number>((sum, one) => sum + Math.max(0, Long.fromValue(one).toNumber()), 0);
+function checkVectorizer({ label, attributes }: Looked): void {
+  const widths = attributes().get("inputdimensions");
+  const width = widths?.kind === "ints" ? widths.value.reduce((sum, one) => sum + Math.max(0, one), 0) : 0;
   if (width <= mostNumbers) return;
   throw new FileError(
-    `FeatureVectorizer "${name || output?.[0]}" states a width of ${width} numbers, more than ${mostNumbers}: the file is damaged, export it again`,
+    `FeatureVectorizer "${label}" states a width of ${width} numbers, more than ${mostNumbers}: the file is damaged, export it again`,
   );
 }

@@ -226,7 +226,7 @@ function standIns(graph: Graph, node: Node): onnx.NodeProto[] {
 }
 
 /** The tensor of a Constant node, whichever attribute holds it; undefined for sparse tensors and strings. */
-export function constantOf(node: Node): Tensor | undefined {
+export function constantOf(node: Pick<Node, "opType" | "domain" | "attributes">): Tensor | undefined {
   if (node.opType !== "Constant" || node.domain !== "") return undefined;
   for (const [name, attribute] of node.attributes) {
     const { kind, value } = attribute;

@@ -1,4 +1,5 @@
 import { blockPrefix, type NamedNode, namesOf } from "../analysis/block-nodes.ts";
+import { drawingOperators } from "../analysis/drawing-operators.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
 import type { Site } from "../analysis/site-types.ts";
@@ -49,12 +50,10 @@ export async function reachFunctions(model: Model, probe: Probe): Promise<Reache
 export const innerValues = ({ values }: Graph, outer: ReadonlySet<string>): ReadonlySet<Value> =>
   new Set([...values].filter(({ name }) => !outer.has(name)));
 
-/** Operators that draw random numbers: a copy of the node draws others. */
-const drawing = /^(Random|Bernoulli|Multinomial)/;
-
+/** Whether a node draws random numbers: a copy of it draws others. */
 const draws = (node: Node): boolean => {
   if (node.domain !== "") return false;
-  if (node.opType !== "Dropout") return drawing.test(node.opType);
+  if (node.opType !== "Dropout") return drawingOperators.has(node.op);
   const training = node.inputs[2];
   return !!training && constantTensor(training)?.numbers()[0] !== 0;
 };

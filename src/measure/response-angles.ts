@@ -42,8 +42,8 @@ export async function responseAngles(
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
   const graph = graphOf(model);
   checkNoArtifact(graph);
-  seedDraws(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);
+  seedDraws(graph);
   await writeOutLayers(graph);
   const { chunks, samples, dimensions } = sampleChunks(graph, data, batch, options.most);
   await writeOutBodies(graph, model, probe);

@@ -1,4 +1,3 @@
-import type { Graph } from "../graph/graph.ts";
 import type { DropoutMask, DropoutMode } from "../passes/training/replace-dropout.ts";
 import type { Program } from "./program.ts";
 
@@ -8,7 +7,3 @@ export async function dropoutMasks(program: Program, mode: DropoutMode): Promise
   const { replaceDropout } = await import("../passes/training/replace-dropout.ts");
   return program.run(replaceDropout({ mode }));
 }
-
-/** Whether nodes of the model may draw random numbers. */
-export const hasDraws = ({ nodes }: Graph): boolean =>
-  nodes.some(({ op }) => /^(Random|Bernoulli|Multinomial)/.test(op));

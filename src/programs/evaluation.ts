@@ -1,3 +1,4 @@
+import { drawsNumbers } from "../analysis/drawing-operators.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
@@ -11,7 +12,7 @@ import type { Lowering } from "../passes/backends/table.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import type { StateLayout } from "../passes/training/store-as-read.ts";
-import { dropoutMasks, hasDraws } from "./dropout-masks.ts";
+import { dropoutMasks } from "./dropout-masks.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossOptions } from "./options.ts";
 import { type PrepareOptions, prepare } from "./prepare.ts";
@@ -54,7 +55,7 @@ export async function inferenceForm(
   const { detach: _, ...own } = options;
   const program = await prepare(model, { ...own, onMessage: () => {} }, probe, { passes, ...how });
   await dropoutMasks(program, "none");
-  if (hasDraws(program.graph)) await (await import("./model-draws.ts")).fixedDraws(program);
+  if (program.graph.nodes.some(drawsNumbers)) await (await import("./model-draws.ts")).fixedDraws(program);
   return program;
 }
 

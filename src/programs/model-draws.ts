@@ -1,6 +1,7 @@
-import { drawingOperators } from "../analysis/drawing-operators.ts";
+import { drawsNumbers } from "../analysis/drawing-operators.ts";
+import type { Value } from "../graph/node.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import { type ModelDraw, replaceDraws } from "../passes/training/replace-draws.ts";
+import { replaceDraws } from "../passes/training/replace-draws.ts";
 import { type Draw, drawn } from "../penalties/draws.ts";
 import type { Program } from "./program.ts";
 import type { DrawPort } from "./step-ports.ts";
@@ -8,37 +9,36 @@ import type { DrawPort } from "./step-ports.ts";
 /** Keeps the numbers of a model apart from those that penalties draw, whose seeds users choose. */
 const firstSeed = 2 ** 31;
 
-/** The draw of a model's node: the n-th node has a seed of its own. */
-const drawOf = ({ input, distribution }: ModelDraw, index: number): Draw => ({
-  ...{ distribution, shape: [1, input.shape?.[1] ?? 0], seed: firstSeed + index, anew: "step" },
-});
+/** Replaces what the model's nodes draw by inputs: each with its draw, the n-th of which has a seed of its own. */
+async function drawsOf(
+  program: Program,
+): Promise<{ input: Value; node: string; draw: Draw & { anew: "step" } }[]> {
+  const found = await program.run(replaceDraws());
+  return found.map(({ input, node, distribution }, i) => {
+    const shape = [1, input.shape?.[1] ?? 0] as const;
+    return { input, node, draw: { distribution, shape, seed: firstSeed + i, anew: "step" } };
+  });
+}
 
 /**
  * Feeds the random numbers that the model's own nodes draw, new ones at each step, so that a run can be repeated bit for bit.
  * @returns the inputs, and says of nodes that keep drawing by themselves
  */
 export async function fedDraws(program: Program, onMessage?: (message: string) => void): Promise<DrawPort[]> {
-  const draws = await program.run(replaceDraws());
-  const left = program.graph.nodes.filter(({ op }) => drawingOperators.has(op));
+  const draws = await drawsOf(program);
+  const left = program.graph.nodes.filter(drawsNumbers).map(({ op, label }) => `${op} "${label}"`);
   if (left.length > 0) {
-    onMessage?.(
-      `${left.map(({ op, label }) => `${op} "${label}"`).join(", ")} draws random numbers that the seed does not decide: two runs differ`,
-    );
+    onMessage?.(`the seed does not decide the random numbers of ${left.join(", ")}: two runs differ`);
   }
-  return draws.map((draw, i) => ({
-    ...drawOf(draw, i),
-    ...{ name: draw.input.name, type: "float", shape: drawOf(draw, i).shape, anew: "step", node: draw.node },
-  }));
+  return draws.map(({ input, node, draw }) => ({ ...draw, name: input.name, type: "float", node }));
 }
 
 /** Makes constants of those numbers: an evaluation gives the same figures each time. */
 export async function fixedDraws(program: Program): Promise<void> {
   const { graph } = program;
-  for (const [i, draw] of (await program.run(replaceDraws())).entries()) {
-    const own = drawOf(draw, i);
-    const { name } = draw.input;
-    const constant = graph.addInitializer(Tensor.of(graph.freshName(name), "float", own.shape, drawn(own)));
-    graph.replaceUses(draw.input, constant);
-    graph.removeInput(draw.input);
+  for (const { input, draw } of await drawsOf(program)) {
+    const constant = Tensor.of(graph.freshName(input.name), "float", draw.shape, drawn(draw));
+    graph.replaceUses(input, graph.addInitializer(constant));
+    graph.removeInput(input);
   }
 }

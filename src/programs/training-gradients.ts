@@ -1,6 +1,7 @@
 import { hasAdapters } from "../analysis/adapter-names.ts";
 import { isTrainingForm } from "../analysis/batch-norm-form.ts";
 import { batchAxisOf, checkSamples } from "../analysis/dimensions.ts";
+import { drawsNumbers } from "../analysis/drawing-operators.ts";
 import { inputsBesideLayers } from "../analysis/label-inputs.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { SorthError, UsageError } from "../errors.ts";
@@ -14,7 +15,7 @@ import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import type { DropoutMask } from "../passes/training/replace-dropout.ts";
 import { constantDraws } from "../penalties/build.ts";
 import type { Draw } from "../penalties/draws.ts";
-import { dropoutMasks, hasDraws } from "./dropout-masks.ts";
+import { dropoutMasks } from "./dropout-masks.ts";
 import type { LossGraph } from "./loss-graph.ts";
 import type { LossScaling } from "./loss-scaling.ts";
 import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
@@ -103,7 +104,7 @@ export async function trainingGradients(
   const targets = options.loss === undefined ? [] : inputsBesideLayers(graph, parameters);
   // The caller of the step feeds masks and weights, so that a run can be repeated bit for bit.
   const masks = await dropoutMasks(program, "all");
-  const draws = hasDraws(graph)
+  const draws = graph.nodes.some(drawsNumbers)
     ? await (await import("./model-draws.ts")).fedDraws(program, options.onMessage)
     : [];
   // The graph of a GPU, on the CPU too: it has no layout of rows.

@@ -65,26 +65,21 @@ export const cudaBackend: Backend = {
   async openStep(step, options) {
     const on = { ...options, device: name };
     const { Tensor } = await ortNode();
-    if (!step.body)
-      return new HostStepSession(
-        await openOnDevice(step.model, cuda, on),
+    const stepSession = async (told: typeof on) =>
+      new HostStepSession(
+        await openOnDevice(step.model, cuda, told),
         step,
         Tensor,
         undefined,
         options.beside,
       );
+    if (!step.body) return stepSession(on);
     // ONNX Runtime checks the placement only outside a Loop body. Opening the single step shows that all nodes of the body
     // run on the device.
     const single = await openOnDevice(step.body, cuda, on);
     await single.release();
-    const { onMessage: _, ...told } = on;
-    return new HostStepSession(
-      await openOnDevice(step.model, cuda, told),
-      step,
-      Tensor,
-      undefined,
-      options.beside,
-    );
+    const { onMessage: _, ...quiet } = on;
+    return stepSession(quiet);
   },
   openForward: async (model, options) =>
     new OrtForwardSession(await openOnDevice(model, cuda, { ...options, device: name })),

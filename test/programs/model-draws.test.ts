@@ -125,6 +125,6 @@ test("what is left to the graph is said", async () => {
   });
   await buildStep(model, { objective: meanSquaredError(), batch, onMessage: (text) => said.push(text) });
   expect(said).toContain(
-    'Multinomial "indices" draws random numbers that the seed does not decide: two runs differ',
+    'the seed does not decide the random numbers of Multinomial "indices": two runs differ',
   );
 });
