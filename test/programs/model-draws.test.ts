@@ -117,6 +117,16 @@ test("normal numbers have mean 0 and deviation 1, and differ from step to step a
   expect(Math.abs(correlation(numbers, of(2 ** 31 + 1, 3)))).toBeLessThan(0.028);
 });
 
+test("two nodes of one shape draw different numbers", async () => {
+  const model = modelWith((b, h) =>
+    b.op("Add", [b.op("RandomNormalLike", [h], "one"), b.op("RandomNormalLike", [h], "two")], "both"),
+  );
+  const { ports } = await buildStep(model, { objective: meanSquaredError(), batch });
+  const [one, two] = ports.draws.map((port) => drawn(port, { run: 1, round: 1 }));
+  expect(ports.draws.map(({ node }) => node)).toEqual(["one", "two"]);
+  expect(one).not.toEqual(two);
+});
+
 test("what is left to the graph is said", async () => {
   const said: string[] = [];
   const model = modelWith((b, h) => {
