@@ -22,6 +22,12 @@ export function layerOfSite(site: Site): DescribedLayer | RefusedLayer {
   if (!data || !operand || !product || !response.producer || !isFloat(response.type)) {
     return refuse("its operands are not known");
   }
+  const factor = op === "Gemm" ? node.float("alpha", 1) : 1;
+  if (factor === 0 || !Number.isFinite(factor)) {
+    return refuse(
+      `it multiplies its weight by ${factor} (alpha), so that no change of the weight acts like an adapter`,
+    );
+  }
   const right = weightInput === 1;
   const kernel = (operand.shape ?? []).slice(2);
   const upward = op === "ConvTranspose";
@@ -46,7 +52,7 @@ export function layerOfSite(site: Site): DescribedLayer | RefusedLayer {
     ...(upward && { upward }),
     ...(groups > 1 && { groups }),
     ...(bias && { bias }),
-    ...formsOf(operand, unitsFirst, node.float("alpha", 1)),
+    ...formsOf(operand, unitsFirst, factor),
   };
 }
 

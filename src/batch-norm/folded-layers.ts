@@ -184,7 +184,8 @@ function layerAt(graph: Graph, node: Node): FoldedLayer | OtherLayer {
   if (bias && bias.tensor.size !== units) return against("its bias is not one number for each unit");
   if (!isConvolution && response.shape?.length !== 2) return against("its result has more than two axes");
   if (node.opType === "Gemm" && graph.opset < 11) return against("a Gemm of this opset needs its bias");
-  if (node.opType === "Gemm" && node.float("beta", 1) === 0) return against("its bias counts 0 times");
+  const beta = node.opType === "Gemm" ? node.float("beta", 1) : 1;
+  if (beta === 0 || !Number.isFinite(beta)) return against(`its bias counts ${beta} times (beta)`);
   if (graph.outputs.includes(response)) return against("its result is an output of the model");
   return {
     ...{ name, names, node, response, weight, axis, units, add },

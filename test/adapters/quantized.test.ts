@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { quantizedLayers } from "../../src/analysis/quantized-layers.ts";
-import { int } from "../../src/graph/attribute.ts";
+import { float, int } from "../../src/graph/attribute.ts";
 import type { Value } from "../../src/graph/node.ts";
 import { graphToProto } from "../../src/graph/proto.ts";
 import {
@@ -109,6 +109,16 @@ describe("what takes no adapter is refused in words", () => {
     [{ include: /emb/, ia3: true }, /"h": IA³ scales the results of products/, undefined],
   ])("%o", async (options, message, rank) => {
     await expect(addAdapters(model, { ...options, ...(rank && { rank }) })).rejects.toThrow(message);
+  });
+
+  test.each([0, Number.POSITIVE_INFINITY, Number.NaN])("a Gemm whose alpha is %d", async (alpha) => {
+    const b = new GraphBuilder(17);
+    const h = b.op("Gemm", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 4])], "h");
+    b.output(b.op("Gemm", [h, b.weight("fc2.weight", [4, 3])], "y", { alpha: float(alpha) }));
+    const model = modelOf(b);
+    const reason = new RegExp(`"y": it multiplies its weight by ${alpha} \\(alpha\\)`);
+    await expect(addAdapters(model, { include: /fc2/ })).rejects.toThrow(reason);
+    expect((await adapterOf(await addAdapters(model))).layers.map(({ module }) => module)).toEqual(["fc1"]);
   });
 
   test("an embedding and a convolution with groups get adapters where they are named, and not by default", async () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { beforeRecovery } from "../../src/batch-norm/fold-batch-norm.ts";
+import { float } from "../../src/graph/attribute.ts";
 import {
   arrayDataset,
   crossEntropy,
@@ -266,6 +267,14 @@ describe("recoverBatchNorm", () => {
       await expect(recoverBatchNorm(recovered, data)).rejects.toThrow(/has its BatchNorm back already/);
       const infinite = arrayDataset(new Float32Array(8 * 100).fill(3e38), new Int32Array(8), [4, 5, 5]);
       await expect(recoverBatchNorm(model, infinite)).rejects.toThrow(/layer "first" are no finite numbers/);
+    });
+
+    test.each([0, Number.POSITIVE_INFINITY])("not a Gemm whose bias counts %d times", async (beta) => {
+      const b = new GraphBuilder(17);
+      const operands = [b.input("x", ["batch", 4]), b.weight("fc.weight", [4, 3]), b.weight("fc.bias", [3])];
+      b.output(b.op("Relu", [b.op("Gemm", operands, "fc", { beta: float(beta) })], "y"));
+      const recovered = recoverBatchNorm(builtModel(b), dataOf([4]), { include: /fc/ });
+      await expect(recovered).rejects.toThrow(new RegExp(`its bias counts ${beta} times \\(beta\\)`));
     });
 
     test("draws its samples by the seed", async () => {
