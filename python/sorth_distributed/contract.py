@@ -105,14 +105,13 @@ class Feeds:
 
 
 @dataclass(frozen=True)
-class Mask:
-    """A Dropout mask of the joint batch, and the axis along which shards cut it."""
+class Drawn:
+    """Random numbers of the joint batch, and the axis along which shards cut them."""
 
     name: str
-    type: str
     shape: Shape
-    ratio: float
     cut: int | None
+    raw: Mapping[str, Any]
 
     def part(self, numbers: Array, shard: int, shards: int) -> Array:
         """The rows of a shard in the array of the joint batch."""
@@ -160,7 +159,8 @@ class Contract:
     shared: tuple[State, ...]
     statistics: tuple[State, ...]
     average: str | None
-    masks: tuple[Mask, ...]
+    masks: tuple[Drawn, ...]
+    draws: tuple[Drawn, ...]
     stages: tuple[Stage, ...]
     evaluation_feeds: Feeds
     raw: Mapping[str, Any]
@@ -213,6 +213,10 @@ def feeds_of(entry: Mapping[str, Any]) -> Feeds:
     )
 
 
+def _drawn(entry: Mapping[str, Any]) -> Drawn:
+    return Drawn(entry["name"], tuple(entry.get("of", entry["shape"])), entry["cut"], entry)
+
+
 def _stage(entry: Mapping[str, Any]) -> Stage:
     reduce = tuple(Reduction(one["name"], one["op"], one.get("as", one["name"]), one.get("type")) for one in entry["reduce"])
     return Stage(entry["file"], tuple(entry["inputs"]), tuple(entry["outputs"]), reduce)
@@ -257,7 +261,8 @@ def _contract(folder: Path, raw: Mapping[str, Any]) -> Contract:
         shared=tuple(_state(one) for one in raw["shared"]),
         statistics=tuple(_state(one) for one in raw["statistics"]),
         average=raw["average"],
-        masks=tuple(Mask(one["name"], one["type"], tuple(one["shape"]), one["ratio"], one["cut"]) for one in raw["masks"]),
+        masks=tuple(_drawn(one) for one in raw["masks"]),
+        draws=tuple(_drawn(one) for one in raw["draws"]),
         stages=tuple(_stage(one) for one in raw["stages"]),
         evaluation_feeds=feeds_of(raw["evaluation"]["feeds"]),
         raw=raw,

@@ -40,7 +40,7 @@ class Buffer:
     def write(self, array: Array) -> None:
         """Replaces the numbers."""
         if self._device == "cpu":
-            self._array[...] = array
+            self._array[...] = np.reshape(array, self._array.shape)
         else:
             self.value.update_inplace(np.ascontiguousarray(array, self._array.dtype).reshape(self._array.shape))
 
@@ -181,9 +181,9 @@ class StepGraphs:
         self._turn = 0
         self._states: list[dict[str, Buffer]] = [self._empty_state(), self._empty_state()]
         self.values: dict[str, Buffer] = {}
-        """Scalars and draws, the same on all shards, and sums."""
+        """Scalars, the same on all shards, and sums."""
         self.feeds: list[dict[str, Buffer]] = [{} for _ in self.shards]
-        """Samples and masks of each shard of this process, and values that stages hand on."""
+        """Samples and random numbers of each shard of this process, and values that stages hand on."""
         self._stages = [self._stage(stage) for stage in contract.stages]
         self._update = self._bound_update()
 
@@ -233,13 +233,12 @@ class StepGraphs:
         """The memory of a graph's inputs: the state, values of the shard, or values that all shards share."""
         bound: dict[str, Buffer] = {}
         shared = {
-            *(draw["name"] for draw in self.contract.raw["draws"]),
             *(one["schedule"] for one in self.contract.raw["penalties"] if one.get("schedule")),
             *_scalar_names(self.contract),
         }
         feeds = self.contract.feeds
         ports = [*feeds.inputs, *([feeds.labels] if feeds.labels else [])]
-        fed = {*(port.name for port in ports), *(mask.name for mask in self.contract.masks)}
+        fed = {*(port.name for port in ports), *(one.name for one in (*self.contract.masks, *self.contract.draws))}
         for name, (shape, dtype) in graph.inputs.items():
             if name in self._states[turn]:
                 bound[name] = self._states[turn][name]

@@ -7,11 +7,14 @@ are computed for all blocks at once and each block is then advanced beside the o
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .contract import Contract, Drawn
 
 Words = NDArray[np.uint32]
 """[4, lanes]: the state words s01, s00, s11, s10 of each lane."""
@@ -195,22 +198,23 @@ def split_rows(size: int, fraction: float, seed: int) -> tuple[NDArray[np.int64]
     return np.sort(order[held:]), np.sort(order[:held])
 
 
-def dropout_masks(seed: int, step: int, masks: list[tuple[tuple[int, ...], float]]) -> list[NDArray[np.float32]]:
-    """The Dropout masks of a step of the joint batch, 0 or 1, given their shapes and ratios."""
-    stream = Stream("dropout", seed, step)
-    return [
-        (stream.float32(math.prod(shape)).astype(np.float64) >= ratio).astype(np.float32).reshape(shape) for shape, ratio in masks
-    ]
+def of_step(contract: Contract, step: int, epoch: int) -> list[tuple[Drawn, NDArray[np.float32]]]:
+    """What a step of the joint batch draws: Dropout masks, 0 or 1, and numbers of penalties and of the model's nodes."""
+    stream = Stream("dropout", contract.seed, step)
+    masks = [stream.float32(math.prod(mask.shape)).astype(np.float64) >= mask.raw["ratio"] for mask in contract.masks]
+    draws = [drawn(one.raw, contract.seed, epoch if one.raw["anew"] == "epoch" else step) for one in contract.draws]
+    found = zip((*contract.masks, *contract.draws), (*masks, *draws))
+    return [(one, numbers.astype(np.float32).reshape(one.shape)) for one, numbers in found]
 
 
-def drawn(distribution: str, shape: tuple[int, int], seed: int, run: int, turn: int) -> NDArray[np.float32]:
-    """The numbers that a penalty or a node of the model draws in one step or epoch (src/penalties/draws.ts)."""
-    rows, columns = shape
-    stream = Stream(f"penalty, {distribution}", seed, rows, columns, run, turn)
-    if distribution == "uniform":
-        return stream.float64(rows * columns).reshape(rows, columns).astype(np.float32)
+def drawn(draw: Mapping[str, Any], run: int, turn: int) -> NDArray[np.float64]:
+    """The numbers of a draw in one step or epoch of a run (src/penalties/draws.ts)."""
+    rows, columns = draw["shape"]
+    stream = Stream(f"penalty, {draw['distribution']}", draw["seed"], rows, columns, run, turn)
+    if draw["distribution"] == "uniform":
+        return stream.float64(rows * columns)
     numbers = stream.normal(rows * columns).reshape(rows, columns)
-    if distribution == "normal":
-        return np.asarray(numbers, np.float32)
+    if draw["distribution"] == "normal":
+        return numbers
     norms = np.array([math.hypot(*row) for row in numbers])
-    return np.asarray(numbers / norms[:, np.newaxis], np.float32)
+    return np.asarray(numbers / norms[:, np.newaxis], np.float64)

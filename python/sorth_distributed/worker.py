@@ -221,13 +221,7 @@ class Worker:
         scalars = self._schedules.of_step(number, number + (self.position.before or 0), run)
         for name, value in scalars.fed.items():
             graphs.write(name, value)
-        for draw in contract.raw["draws"]:
-            turn = epoch if draw["anew"] == "epoch" else number
-            graphs.write(
-                draw["name"],
-                random_streams.drawn(draw["distribution"], tuple(draw["shape"]), draw["seed"], contract.seed, turn),
-            )
-        masks = random_streams.dropout_masks(contract.seed, number, [(mask.shape, mask.ratio) for mask in contract.masks])
+        drawn = random_streams.of_step(contract, number, epoch)
         size = contract.shard_size
         turn_of_data = Pass(contract.seed, epoch)
         mixture = mixture_of(contract.raw["data"]["mixup"], rows, turn_of_data)
@@ -237,8 +231,9 @@ class Worker:
             for name, array in fed.items():
                 if name in graphs.feeds[index]:
                     graphs.feeds[index][name].write(array)
-            for mask, numbers in zip(contract.masks, masks):
-                graphs.feeds[index][mask.name].write(mask.part(numbers, shard, contract.shards))
+            for one, numbers in drawn:
+                if one.name in graphs.feeds[index]:
+                    graphs.feeds[index][one.name].write(one.part(numbers, shard, contract.shards))
         graphs.run_stages()
         loss = graphs.number(contract.raw["loss"])
         if contract.raw["scaling"] is None and not math.isfinite(loss):

@@ -56,10 +56,16 @@ export interface ContractParameter extends ContractState {
   readonly slots: Readonly<Record<string, ContractState>>;
 }
 
-/** An array of the joint batch that shards read in parts. */
+/** A Dropout mask of the joint batch, which shards read in parts. */
 export interface ContractMask extends Omit<DataPort, "batchAxis"> {
   readonly ratio: number;
   /** The axis along which the joint array is cut; null where every shard reads all of it. */
+  readonly cut: number | null;
+}
+
+/** Random numbers of the joint batch. */
+export interface ContractDraw extends DrawPort {
+  /** The axis of `of` along which shards read their parts; null where every shard reads all of them. */
   readonly cut: number | null;
 }
 
@@ -194,7 +200,7 @@ export interface Contract {
   /** The slot that holds the average of each parameter that evaluations and exports take. */
   readonly average: string | null;
   readonly masks: readonly ContractMask[];
-  readonly draws: readonly DrawPort[];
+  readonly draws: readonly ContractDraw[];
   readonly scalars: StepPorts["scalars"];
   readonly loss: string;
   readonly penalty: string | null;

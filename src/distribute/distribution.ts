@@ -4,7 +4,8 @@ import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Column, Dataset } from "../data/dataset.ts";
 import type { Augmentation } from "../data/images/augment.ts";
 import { chooseNormalization, type Normalization } from "../data/normalize.ts";
-import { DataError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { figureName, kindOf } from "../metrics/table.ts";
 import { nameAndOptions, withoutHyphens } from "../name-and-options.ts";
@@ -30,7 +31,6 @@ import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import type { Schedule } from "../schedules/schedule.ts";
 import {
   type Contract,
-  type ContractMask,
   type ContractMetrics,
   type ContractState,
   type ContractTerm,
@@ -41,7 +41,7 @@ import {
 import { feedsOf } from "./contract-feeds.ts";
 import { contractOfExport, exportTemplate } from "./export-template.ts";
 import { inJointScale } from "./joint-scale.ts";
-import { checkShards, refuseDraws, refuseFunctions } from "./refusals.ts";
+import { checkShards, refuseFunctions } from "./refusals.ts";
 import { exactStages } from "./stages.ts";
 import { statisticsGraph } from "./statistics-graph.ts";
 import { updateParts } from "./update-parts.ts";
@@ -100,12 +100,15 @@ export async function distributionOf(
   const shard = { optimizer: adamw(), ...run, ...part };
   const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
-  if (shards > 1) refuseDraws(ports);
   checkSameState(step.ports, ports);
   const { teacher } = run;
   const taught = teacher && (await import("../runtime/taught.ts")).taughtRun(model, { ...run, teacher });
-  const measured = taught ? { ...taught.evaluated(options.samples, run), ...part } : shard;
+  // What the model draws while it is evaluated depends on the place in the batch.
+  const draws = step.ports.draws.some(({ node }) => node !== undefined);
+  const rows = draws ? batch : batch / shards;
+  const measured = { ...(taught ? taught.evaluated(options.samples, run) : shard), ...part, batch: rows };
   const evaluation = await buildEvaluation(model, measured, ports, probe, lower);
+  const measuredPorts = draws ? step.ports : ports;
   const joint = { optimizer: adamw(), ...run };
   const measuring = options.updatesBatchNorm
     ? await statisticsGraph(model, joint, step.ports, probe, lower)
@@ -141,8 +144,15 @@ export async function distributionOf(
     shared: (ports.shared ?? []).map((port) => ({ name: port.name, ...stateOf(port) })),
     statistics: ports.statistics.map((port) => ({ name: port.name, ...stateOf(port) })),
     average: ports.average ?? null,
-    masks: ports.masks.map((mask, i) => maskOf(mask, step.ports.masks[i])),
-    draws: ports.draws,
+    masks: ports.masks.map(({ name, type, shape, ratio }, i) => {
+      const whole = step.ports.masks[i]?.shape ?? [];
+      return { name, type, shape: whole, ratio, cut: cutAxis(name, whole, shape, shards) };
+    }),
+    draws: ports.draws.map((draw, i) => {
+      const { shape, of } = step.ports.draws[i] ?? draw;
+      const cut = draw.of && of ? cutAxis(draw.name, of, draw.of, shards) : null;
+      return { ...draw, shape, ...given({ of }), cut };
+    }),
     scalars: ports.scalars,
     ...{ loss: ports.loss, penalty: ports.penalty ?? null, penalties: ports.penalties },
     ...{ losses: ports.losses ?? [], scaling: ports.scaling ?? null },
@@ -158,9 +168,9 @@ export async function distributionOf(
         }),
       ),
       loss: evaluation.loss ?? null,
-      metrics: await metricsIn(evaluation, run.metrics, batch / shards),
+      metrics: await metricsIn(evaluation, run.metrics, rows),
       figures: Object.fromEntries(await figuresIn(evaluation, run.metrics)),
-      feeds: feedsOf(evaluation.data ?? ports, evaluation),
+      feeds: feedsOf(evaluation.data ?? measuredPorts, evaluation),
       state: stateInputs(evaluation.model, ports),
     },
     batchNorm: measuring
@@ -263,19 +273,22 @@ const stateOf = ({ input, output, type, shape, layout }: StatePort): ContractSta
   ...(layout && { layout }),
 });
 
-/** The axis along which a mask of the joint batch is cut into those of the shards. */
-function maskOf(
-  { name, type, shape, ratio }: StepPorts["masks"][number],
-  joint: StepPorts["masks"][number] | undefined,
-): ContractMask {
-  const other = shape.flatMap((length, axis) => (length === joint?.shape[axis] ? [] : [axis]));
-  const [axis, ...more] = other;
-  if (!joint || joint.shape.length !== shape.length || more.length > 0) {
-    throw new DataError(
-      `the Dropout mask "${name}" of the joint batch cannot be cut into those of its parts`,
-    );
-  }
-  return { name, type, shape: joint.shape, ratio, cut: axis ?? null };
+/**
+ * The axis along which random numbers of the joint batch are cut into those of the shards; null where all read the same.
+ * @throws UsageError where the numbers of a shard are no part of those of the joint batch
+ */
+function cutAxis(
+  name: string,
+  whole: readonly number[],
+  part: readonly number[],
+  shards: number,
+): number | null {
+  const [axis, ...more] = part.flatMap((length, axis) => (length === whole[axis] ? [] : [axis]));
+  if (axis === undefined && whole.length === part.length) return null;
+  if (axis !== undefined && more.length === 0 && whole[axis] === (part[axis] ?? 0) * shards) return axis;
+  throw new UsageError(
+    `the random numbers "${name}" are [${whole.join(", ")}] for the joint batch and [${part.join(", ")}] for a part of it, so that workers cannot share them: leave --workers out`,
+  );
 }
 
 /** A schedule's name and options; those with a unit stay texts. */

@@ -1,8 +1,7 @@
-import { listed, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { figureName } from "../metrics/table.ts";
 import { count } from "../numbers.ts";
 import { resolvePlans } from "../penalties/plan.ts";
-import type { StepPorts } from "../programs/step-ports.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 
 /** @throws UsageError for a batch that is no multiple of the number of shards */
@@ -49,13 +48,4 @@ export function refuseFunctions({
       "workers do not choose the penalty's weight: leave --share out, and give the weight that one machine chooses (train --share … --max-steps 1 tells it)",
     );
   }
-}
-
-/** @throws UsageError for a model that draws random numbers: each worker would need its part of those of the joint batch */
-export function refuseDraws({ draws }: Pick<StepPorts, "draws">): void {
-  const nodes = draws.flatMap(({ node }) => node ?? []);
-  if (nodes.length === 0) return;
-  throw new UsageError(
-    `the model draws random numbers (${listed(nodes)}), which workers cannot share yet: leave --workers out`,
-  );
 }

@@ -1,7 +1,6 @@
 import { drawsNumbers } from "../analysis/drawing-operators.ts";
-import type { Value } from "../graph/node.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import { replaceDraws } from "../passes/training/replace-draws.ts";
+import { type ModelDraw, replaceDraws } from "../passes/training/replace-draws.ts";
 import { type Draw, drawn } from "../penalties/draws.ts";
 import type { Program } from "./program.ts";
 import type { DrawPort } from "./step-ports.ts";
@@ -12,11 +11,11 @@ const firstSeed = 2 ** 31;
 /** Replaces what the model's nodes draw by inputs: each with its draw, the n-th of which has a seed of its own. */
 async function drawsOf(
   program: Program,
-): Promise<{ input: Value; node: string; draw: Draw & { anew: "step" } }[]> {
+): Promise<(Pick<ModelDraw, "input" | "of" | "node"> & { draw: Draw & { anew: "step" } })[]> {
   const found = await program.run(replaceDraws());
-  return found.map(({ input, node, distribution }, i) => {
-    const shape = [1, input.shape?.[1] ?? 0] as const;
-    return { input, node, draw: { distribution, shape, seed: firstSeed + i, anew: "step" } };
+  return found.map(({ distribution, ...one }, i) => {
+    const shape = [1, one.input.shape?.[1] ?? 0] as const;
+    return { ...one, draw: { distribution, shape, seed: firstSeed + i, anew: "step" } };
   });
 }
 
@@ -30,7 +29,7 @@ export async function fedDraws(program: Program, onMessage?: (message: string) =
   if (left.length > 0) {
     onMessage?.(`the seed does not decide the random numbers of ${left.join(", ")}: two runs differ`);
   }
-  return draws.map(({ input, node, draw }) => ({ ...draw, name: input.name, type: "float", node }));
+  return draws.map(({ input, draw, ...of }) => ({ ...draw, name: input.name, type: "float", ...of }));
 }
 
 /** Makes constants of those numbers: an evaluation gives the same figures each time. */

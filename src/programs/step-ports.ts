@@ -66,8 +66,9 @@ export interface DrawPort extends DataPort {
   readonly anew: Exclude<Draw["anew"], "never">;
   /** Distinguishes draws that would otherwise be the same. */
   readonly seed: number;
-  /** The model's node whose numbers these are; absent for those of penalties. */
+  /** The model's node whose numbers these are, and the shape of its output; absent for those of penalties. */
   readonly node?: string;
+  readonly of?: readonly number[];
 }
 
 /** The names by which a step graph is run; also in its `metadata_props` under the key `sorth.step`. */

@@ -30,12 +30,27 @@ function imagesOf(kind: "bytes" | "floats"): Uint8Array {
   });
 }
 
-/** Two layers with random numbers between them. */
-function noisyModel(): Model {
+/**
+ * Two layers, and between them numbers drawn at random: for each sample, along another axis, kept or not, and the same for all samples.
+ * With `apart`, also for four rows that do not come from the samples.
+ */
+function noisyModel(apart = false): Model {
   const b = new GraphBuilder(18);
+  const float = (value: number) => ({ kind: "float", value }) as const;
   const h = b.op("MatMul", [b.input("x", ["batch", 6]), b.weight("w1", [6, 8])], "h");
-  const noise = b.op("RandomNormalLike", [h], "noise", { scale: { kind: "float", value: 0.5 } });
-  b.output(b.op("MatMul", [b.op("Add", [h, noise], "noisy"), b.weight("w2", [8, 3])], "logits"));
+  const noisy = b.op("Add", [h, b.op("RandomNormalLike", [h], "noise", { scale: float(0.5) })], "noisy");
+  const turned = b.op("Transpose", [noisy], "turned", { perm: { kind: "ints", value: [1, 0] } });
+  const wide = b.op("Add", [turned, b.op("RandomUniformLike", [turned], "uniform")], "wide");
+  const back = b.op("Transpose", [wide], "back", { perm: { kind: "ints", value: [1, 0] } });
+  const kept = b.op("Mul", [back, b.op("Bernoulli", [b.op("Sigmoid", [h], "p")], "keep")], "kept");
+  const same = b.op("RandomNormal", [], "same", { shape: { kind: "ints", value: [1, 8] } });
+  const shifted = b.op("Add", [kept, same], "shifted");
+  let last = shifted;
+  if (apart) {
+    last = b.op("Concat", [last, b.weight("rows", [4, 8])], "more", { axis: { kind: "int", value: 0 } });
+    last = b.op("Add", [last, b.op("RandomNormalLike", [last], "apart")], "last");
+  }
+  b.output(b.op("MatMul", [last, b.weight("w2", [8, 3])], "logits"));
   return Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
 }
 
@@ -118,39 +133,35 @@ describe("what is drawn at random is what train draws", () => {
     120_000,
   );
 
-  it("a model's own random numbers, in one worker", async () => {
-    const run = [
-      "--data",
-      at("data.npz"),
-      "--batch",
-      "12",
-      "--penalty",
-      "none",
-      "--epochs",
-      "20",
-      "--max-steps",
-      "20",
-    ];
-    await sorth("train", at("noisy.onnx"), ...run, "-o", at("noisy-here.onnx"), ...quiet);
-    await sorth("distribute", at("noisy.onnx"), ...run, "-o", at("noisy"), "--quiet");
-    await runPython("noisy", 1, "--data", at("data.npz"), "--checkpoint", "noisy-1");
-    expectNear(losses("noisy-1"), losses("noisy-here.run"), 1e-5);
-  }, 120_000);
+  it.each(["none", "som"])(
+    "a model's own random numbers: 1, 2 and 4 processes equal one, penalty %s",
+    async (penalty) => {
+      const [data, exact] = [["--data", at("data.npz")], penalty === "som" ? ["--exact"] : []];
+      const length = ["--epochs", "20", "--max-steps", "20", "--validation", "0.2"];
+      const run = ["--batch", "12", "--penalty", penalty, "--optimizer", "sgd", "--lr", "0.02", ...length];
+      const [model, name] = [at("noisy.onnx"), `noisy-${penalty}`];
+      await sorth("train", model, ...data, ...run, "-o", at(`${name}-here.onnx`), ...quiet);
+      const parts = ["--workers", "4", ...exact, "--quiet"];
+      await sorth("distribute", model, ...run, "-o", at(name), ...parts);
+      for (const count of [1, 2, 4]) {
+        const own = `${name}-${count}`;
+        await runPython(name, count, ...data, "--checkpoint", own);
+        expectNear(losses(own), losses(`${name}-here.run`), 1e-5);
+        const held = (run: string) => lines(run).flatMap(({ validation }) => validation?.loss ?? []);
+        expect(held(own).length).toBeGreaterThan(0);
+        expectNear(held(own), held(`${name}-here.run`), 1e-5);
+      }
+    },
+    120_000,
+  );
 });
 
-it("several workers are refused for a model that draws random numbers", async () => {
-  const { code, stderr } = await cli(
-    "distribute",
-    at("noisy.onnx"),
-    "-o",
-    at("shared"),
-    "--workers",
-    "2",
-    "--batch",
-    "12",
-  );
+it("random numbers that are no samples' own are refused for several workers", async () => {
+  await writeModel(noisyModel(true), at("apart.onnx"));
+  const run = ["distribute", at("apart.onnx"), "-o", at("shared"), "--batch", "12"];
+  const { code, stderr } = await cli(...run, "--objective", "mse", "--workers", "2");
   expect(code).toBe(2);
   expect(stderr).toMatch(
-    /the model draws random numbers \("noise"\), which workers cannot share yet: leave --workers out/,
+    /the random numbers "apart.drawn" are \[16, 8\] for the joint batch and \[10, 8\] for a part of it, so that workers cannot share them: leave --workers out/,
   );
 });

@@ -95,7 +95,7 @@ test("a step's ports say what to feed, and what the graph makes of it", async ()
   expect(ports.draws).toEqual([
     {
       ...{ name: "noise.drawn", type: "float", shape: [1, batch * width], distribution: "uniform" },
-      ...{ anew: "step", seed: 2 ** 31, node: "noise" },
+      ...{ anew: "step", seed: 2 ** 31, node: "noise", of: [batch, width] },
     },
   ]);
 });

@@ -9,6 +9,8 @@ import { changed, counted, definePass, unchanged } from "../pass.ts";
 export interface ModelDraw {
   /** Of shape [1, numbers]. */
   readonly input: Value;
+  /** The shape of what the node makes of them. */
+  readonly of: readonly number[];
   /** "normal": mean 0, deviation 1; "uniform": from 0 to 1. */
   readonly distribution: "normal" | "uniform";
   readonly node: string;
@@ -80,5 +82,5 @@ function replace(graph: Graph, emit: Emit, node: Node): ModelDraw | undefined {
   const made = draws.make(emit, node, emit.reshape(wide, shape));
   graph.replaceUses(y, made.type === type ? made : emit.cast(made, type), { outputs: true });
   graph.removeNodes(new Set([node]));
-  return { input, distribution: draws.from, node: node.label };
+  return { input, of: shape, distribution: draws.from, node: node.label };
 }
