@@ -5,11 +5,13 @@ import {
   parquetMetadataAsync,
   parquetReadObjects,
   parquetSchema,
+  type RowGroup,
 } from "hyparquet";
-import { compressors } from "hyparquet-compressors";
 import { DataError, FileError, messageOf } from "../../errors.ts";
 import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
+import { checkPages } from "./check-pages-node.ts";
+import { pageDecompressors } from "./decompress-node.ts";
 import { type Cell, numbersOf, placeOf, type TableSource, tooLarge } from "./table-source.ts";
 
 /** A table of Apache Parquet. Its row groups are read one after another. @throws SorthError for a file that cannot be read */
@@ -64,6 +66,8 @@ export interface ParquetFile {
   readonly metadata: FileMetaData;
   /** Names of its columns. */
   readonly columns: readonly string[];
+  /** Columns whose pages were checked, by row group. */
+  readonly checked: Map<RowGroup, Set<string>>;
 }
 
 /** Opens a Parquet file. @throws SorthError for other files */
@@ -72,7 +76,8 @@ export async function openedParquet(path: string): Promise<ParquetFile> {
     const file = await asyncBufferFromFile(await ordinary(path));
     const metadata = await parquetMetadataAsync(file);
     checkColumns(metadata);
-    return { file, metadata, columns: parquetSchema(metadata).children.map(({ element }) => element.name) };
+    const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
+    return { file, metadata, columns, checked: new Map() };
   } catch (error) {
     throw new FileError(`${path}: not a Parquet file, or a damaged one (${messageOf(error)})`);
   }
@@ -98,7 +103,7 @@ function checkColumns(metadata: FileMetaData): void {
  * @throws SorthError for pages that are damaged or in a form that the reader does not know
  */
 export async function parquetRows(
-  { file, metadata }: ParquetFile,
+  opened: ParquetFile,
   path: string,
   range: {
     readonly rowStart: number;
@@ -107,10 +112,32 @@ export async function parquetRows(
     readonly utf8?: boolean;
   },
 ): Promise<Record<string, unknown>[]> {
+  const { file, metadata } = opened;
   try {
-    return await parquetReadObjects({ file, metadata, compressors, ...range });
+    await checkGroups(opened, range);
+    return await parquetReadObjects({ file, metadata, compressors: pageDecompressors, ...range });
   } catch (error) {
     throw new FileError(`${path}: cannot be read (${reasonOf(error)})`);
+  }
+}
+
+/** Checks the pages of row groups in a range, unless this was done before. */
+async function checkGroups(
+  { file, metadata, checked }: ParquetFile,
+  { rowStart, rowEnd, columns }: { rowStart: number; rowEnd: number; columns?: readonly string[] },
+): Promise<void> {
+  let first = 0;
+  for (const group of metadata.row_groups) {
+    const end = first + Number(group.num_rows);
+    const known = checked.get(group) ?? new Set();
+    checked.set(group, known);
+    const names = group.columns.flatMap(({ meta_data }) => meta_data?.path_in_schema[0] ?? []);
+    const open = names.filter((name) => !known.has(name) && (columns?.includes(name) ?? true));
+    if (end > rowStart && first < rowEnd && open.length > 0) {
+      await checkPages(file, metadata, group, open);
+      for (const name of open) known.add(name);
+    }
+    first = end;
   }
 }
 
