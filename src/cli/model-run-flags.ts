@@ -7,6 +7,7 @@ import { UsageError } from "../errors.ts";
 import type { AnyObjective } from "../losses/terms.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import type { ModelRunOptions } from "../runtime/model-run.ts";
+import { addBucketsFlag, type BucketsFlag, bucketsFor } from "./bucket-flag.ts";
 import { addDataFlags, type DataFlags } from "./data-flags.ts";
 import { addObjectiveFlags, type ObjectiveFlags, objectiveOf } from "./loss-flags.ts";
 import { given, positiveInteger } from "./options.ts";
@@ -23,6 +24,7 @@ export interface ModelRunFlags extends ObjectiveFlags, DataFlags {
   readonly backend?: BackendName;
   readonly threads?: number;
   readonly allowFallback?: true;
+  readonly buckets?: BucketsFlag;
 }
 
 /** Declares them. @param meaning - meaning of `--objective` in this command */
@@ -46,18 +48,25 @@ export function addModelRunFlags(command: Command, meaning: string): void {
     .option("--allow-fallback", "let a GPU backend run on the CPU what its device cannot run");
   addObjectiveFlags(command, meaning);
   addDataFlags(command);
+  addBucketsFlag(command);
 }
 
-/** The library's options for these flags. @param normalize - how the data that were read are scaled */
+/**
+ * The library's options for these flags.
+ * @param normalize - how the data that were read are scaled
+ * @param part - the samples to run the model on
+ */
 export function modelRunOf(
   flags: ModelRunFlags,
   normalize: Normalization | undefined,
   terminal: Terminal,
+  part: Dataset,
 ): ModelRunOptions & { readonly objective?: AnyObjective } {
   const { batch, backend, threads, allowFallback } = flags;
+  const buckets = flags.buckets && bucketsFor(flags.buckets, part);
   return {
     ...objectiveOf(flags),
-    ...given({ normalize, batch, backend, threads, allowFallback, signal: terminal.interrupted() }),
+    ...given({ normalize, batch, backend, threads, allowFallback, buckets, signal: terminal.interrupted() }),
     onMessage: (message) => terminal.note(message),
   };
 }

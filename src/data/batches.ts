@@ -51,16 +51,20 @@ export const evaluatedSamples = (size: number, batch: number, onlyWhole: boolean
 /**
  * The samples of a dataset in order, each counted exactly once.
  * @param onlyWhole - leaves the last, partial batch out
+ * @param order - of all samples; default: as they are
  */
 export function* evaluationBatches(
   dataset: Dataset,
   batch: number,
   onlyWhole = false,
+  order?: ArrayLike<number>,
 ): Generator<EvaluationBatch> {
   const samples = evaluatedSamples(dataset.size, batch, onlyWhole);
   for (let start = 0; start < samples; start += batch) {
     const count = Math.min(batch, samples - start);
-    yield { indices: Uint32Array.from({ length: batch }, (_, i) => start + Math.min(i, count - 1)), count };
+    const sample = (at: number) => order?.[at] ?? at;
+    const indices = Uint32Array.from({ length: batch }, (_, i) => sample(start + Math.min(i, count - 1)));
+    yield { indices, count };
   }
 }
 

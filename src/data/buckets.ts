@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { isWide } from "../onnx/tensor-data.ts";
 import { permutation, randomStream } from "../random.ts";
@@ -94,6 +95,62 @@ export function orderInBuckets(
   });
   const places = permutation(randomStream("buckets", seed, epoch), batches.length);
   return Uint32Array.from([...places].flatMap((place) => batches[place] ?? []));
+}
+
+/** All samples by the lengths of their buckets, each bucket in the order of the dataset. */
+export function orderByLength({ lengths, bucketOf }: TextBuckets): Uint32Array {
+  const order = lengths.flatMap((_, bucket) =>
+    [...bucketOf.keys()].filter((sample) => bucketOf[sample] === bucket),
+  );
+  return Uint32Array.from(order);
+}
+
+/** How many samples each bucket holds, as a message. */
+export function bucketsText({ name, size }: Dataset, { lengths, bucketOf }: TextBuckets): string {
+  const counts = lengths.map((length, bucket) => ({
+    length,
+    count: bucketOf.reduce((sum, own) => (own === bucket ? sum + 1 : sum), 0),
+  }));
+  const most = counts.map(({ length, count }) => `${count.toLocaleString("en-US")} of up to ${length}`);
+  return `${name}: ${size.toLocaleString("en-US")} samples by the tokens of their bucket: ${most.join(", ")}`;
+}
+
+/** A loss with the arrays that it reads. */
+export interface LabelledTerm {
+  readonly labels?: string | undefined;
+  readonly mask?: string | undefined;
+  readonly objective?: unknown;
+}
+
+/** @throws UsageError for labels of padding that a bucket leaves out, if they count in one of the losses */
+export async function checkLabels(
+  dataset: Dataset,
+  { lengths, bucketOf }: TextBuckets,
+  terms: readonly LabelledTerm[],
+): Promise<void> {
+  const most = lengths.at(-1) ?? 0;
+  for (const { labels: name, mask, objective } of terms) {
+    const labels = (name !== undefined && dataset.inputs?.get(name)) || dataset.labels;
+    if (!labels?.shape.includes(most)) continue;
+    const places = elementCount(labels.shape);
+    const masking = mask === undefined ? undefined : dataset.inputs?.get(mask);
+    const { ignoreIndex } = (objective as Partial<Objective> | undefined)?.options ?? {};
+    const counts = (label: number) => labels.type === "float" || (label >= 0 && label !== ignoreIndex);
+    for (const [sample, bucket] of bucketOf.entries()) {
+      const length = lengths[bucket] ?? most;
+      if (length === most) continue;
+      const values = new Float64Array(places);
+      const masks = masking && new Float64Array(elementCount(masking.shape));
+      await labels.fill([sample], values);
+      if (masks) await masking.fill([sample], masks);
+      const isRead = (at: number) => masks?.length !== places || (masks[at] ?? 0) > 0;
+      const at = values.findIndex((label, i) => i % most >= length && counts(label) && isRead(i));
+      if (at < 0) continue;
+      throw new UsageError(
+        `${dataset.name}: sample ${sample} has a label at place ${at % most}, which is padding, and it counts in the loss: leave buckets out (--buckets), or give padding a label that is ignored (--ignore-index)`,
+      );
+    }
+  }
 }
 
 /** The bucket of a batch: the first that has room for all its samples. */

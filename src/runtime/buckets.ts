@@ -3,7 +3,10 @@ import type { Probe } from "../analysis/probe.ts";
 import {
   attention,
   bucketOfBatch,
+  bucketsText,
+  checkLabels,
   cutTo,
+  type LabelledTerm,
   orderInBuckets,
   type TextBuckets,
   textBuckets,
@@ -12,6 +15,7 @@ import type { Dataset, Filled } from "../data/dataset.ts";
 import { isUsual, tokensOf } from "../data/token-columns.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { batchOf, type StepPorts, statePorts } from "../programs/step-ports.ts";
@@ -35,15 +39,24 @@ export async function openBuckets(
   const whole = { ...options, stepsPerRun: 1 };
   const longest = await open(model, whole, backend, probe);
   const { onMessage: _, onMemory: __, profile: ___, ...quiet } = whole;
-  const buckets = new Buckets(lengths, longest, async (length) => {
-    const dims = { ...options.dims, ...Object.fromEntries(names.map((name) => [name, length])) };
-    return open(model, { ...quiet, dims }, backend, probe, longest.session);
+  const { objective, output, onMessage } = options;
+  const buckets = new Buckets(lengths, longest, {
+    open: async (length) => {
+      const dims = { ...options.dims, ...Object.fromEntries(names.map((name) => [name, length])) };
+      return open(model, { ...quiet, dims }, backend, probe, longest.session);
+    },
+    terms: objective ? termsOf(objective, output) : [],
+    onMessage,
   });
   return { ...longest, session: buckets.session, buckets };
 }
 
 /** The free dimensions of a model's inputs that count the tokens of a sample. @throws UsageError where there is none */
-function lengthNames(model: Model, { dims = {} }: OpenStepOptions, most: number): string[] {
+export function lengthNames(
+  model: Model,
+  { dims = {} }: Pick<OpenStepOptions, "dims">,
+  most: number,
+): string[] {
   const names = fedInputs(graphOf(model)).flatMap((input) => {
     const { name, declared = [] } = input;
     const batchAxis = declaredBatchAxis(input);
@@ -58,21 +71,28 @@ function lengthNames(model: Model, { dims = {} }: OpenStepOptions, most: number)
   );
 }
 
+/** What the steps of a run whose texts are in buckets have in common. */
+interface BucketParts {
+  /** Opens the step of a length, whose session shares the state of the longest one's. */
+  readonly open: (length: number) => Promise<Opened>;
+  readonly terms: readonly LabelledTerm[];
+  readonly onMessage: ((message: string) => void) | undefined;
+}
+
 /** The steps of a run whose texts are in buckets. All share one state. */
 class Buckets implements StepBuckets {
   /** Runs the step of each batch's length. */
   readonly session: StepSession;
   readonly #lengths: readonly number[];
   readonly #longest: Opened;
-  readonly #open: (length: number) => Promise<Opened>;
+  readonly #how: BucketParts;
   /** The steps that are open, by length. */
   readonly #opened: Map<number, Opened>;
 
-  /** @param open - opens the step of a length, whose session shares the state of the longest one's */
-  constructor(lengths: readonly number[], longest: Opened, open: (length: number) => Promise<Opened>) {
+  constructor(lengths: readonly number[], longest: Opened, how: BucketParts) {
     this.#lengths = lengths;
     this.#longest = longest;
-    this.#open = open;
+    this.#how = how;
     this.#opened = new Map([[lengths.at(-1) ?? 0, longest]]);
     this.session = new BucketSession(longest, this.#opened);
   }
@@ -81,9 +101,15 @@ class Buckets implements StepBuckets {
     const { ports } = this.#longest.step;
     const texts = await textBuckets(train, this.#lengths);
     checkLeavesPaddingOut(ports);
+    this.#how.onMessage?.(bucketsText(train, texts));
     const used = this.#lengths.filter((_, bucket) => texts.bucketOf.includes(bucket));
     for (const length of used) await this.#openStep(length);
     const data = new Map(used.map((length) => [length, this.#cut(train, texts, length)]));
+    const isCut = [...data.values()].some(
+      ({ dataset }) => dataset.labels?.shape.join() !== train.labels?.shape.join(),
+    );
+    const terms = this.#how.terms.filter(({ labels }) => labels !== undefined || isCut);
+    await checkLabels(train, texts, terms);
     return {
       order: (seed, epoch) => orderInBuckets(train, texts, { batch: batchOf(ports), seed, epoch }),
       feeder: (seed, options) => {
@@ -99,7 +125,7 @@ class Buckets implements StepBuckets {
 
   async #openStep(length: number): Promise<void> {
     if (this.#opened.has(length)) return;
-    const opened = await this.#open(length);
+    const opened = await this.#how.open(length);
     this.#opened.set(length, opened);
     const [ours, longest] = [opened, this.#longest].map(({ step }) => stateForms(step.ports)) as [
       Map<string, string>,

@@ -1,17 +1,18 @@
 import { UsageError } from "../errors.ts";
 import type { OptionNames } from "../known-options.ts";
-import { checkNormalization } from "./check-trainer-options.ts";
+import { checkBuckets, checkNormalization } from "./check-trainer-options.ts";
 import type { ModelRunOptions } from "./model-run.ts";
 
 /** Names of {@link ModelRunOptions}. */
 export const modelRunNames = {
   ...{ output: true, batch: true, normalize: true, backend: true, signal: true },
-  ...{ threads: true, allowFallback: true, onMessage: true },
+  ...{ threads: true, allowFallback: true, onMessage: true, buckets: true },
 } as const satisfies OptionNames<ModelRunOptions>;
 
 /** @throws UsageError for options of a run over a dataset that would have no effect, or have no such value */
-export function checkRunOptions({ normalize, allowFallback, backend }: ModelRunOptions): void {
+export function checkRunOptions({ normalize, allowFallback, backend, buckets }: ModelRunOptions): void {
   checkNormalization(normalize);
+  if (buckets) checkBuckets({ buckets });
   checkFallback(allowFallback, backend);
 }
 

@@ -141,7 +141,10 @@ export function checkStepsPerRun(wanted: number, { name, loops }: Pick<Backend, 
 }
 
 /** @throws UsageError for lengths that do not ascend, and for several steps in one run beside them */
-function checkBuckets({ buckets, stepsPerRun = "auto" }: TrainerOptions): void {
+export function checkBuckets({
+  buckets,
+  stepsPerRun = "auto",
+}: Pick<TrainerOptions, "buckets" | "stepsPerRun">): void {
   if (buckets === undefined) return;
   for (const length of buckets) checkNumber("the length of a bucket", length, count);
   if (buckets.length === 0 || buckets.some((length, i) => length <= (buckets[i - 1] ?? 0))) {

@@ -3,6 +3,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
 import { checkPairs } from "../data/pairs.ts";
+import { UsageError } from "../errors.ts";
 import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
@@ -30,6 +31,11 @@ export async function evaluateInGraph(
   const file = graphOf(model);
   checkNoArtifact(file);
   const { objective, loss: own, output, onMessage, signal } = options;
+  if (options.buckets) {
+    throw new UsageError(
+      "this loss is computed for whole batches, whose samples depend on the order: leave buckets out (--buckets)",
+    );
+  }
   const backend = backendNamed(options.backend, runtime.backends);
   const ofEmbeddings = objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective));
   const siamese = ofEmbeddings ? siameseOf(model, dataset) : undefined;

@@ -77,17 +77,17 @@ export async function evaluateModel(
   let undefinedFirst: number | undefined;
   let undefinedSamples = 0;
   const read = { wanted: counted.map(({ wanted }) => wanted), labelled: true };
-  for await (const { values, count, first } of modelResults(model, dataset, read, options, runtime)) {
+  for await (const { values, samples: counting } of modelResults(model, dataset, read, options, runtime)) {
     if (metrics.length > 0) {
       measured ??= measuredPass(metrics, terms, values);
-      measured.pass.add({ ...(values[measured.term] as ValueResults), count });
+      measured.pass.add({ ...(values[measured.term] as ValueResults), count: counting.length });
     }
-    for (let i = 0; i < count; i++) {
+    for (const [i, sample] of counting.entries()) {
       const own = counted.map((term, k) => term.add(values[k] as ValueResults, i));
       const loss = own.reduce((sum, one, k) => sum + one.loss * (terms[k]?.weight ?? 1), 0);
-      worst.add({ ...(own.length === 1 ? own[0] : {}), sample: first + i, loss });
+      worst.add({ ...(own.length === 1 ? own[0] : {}), sample, loss });
       if (!Number.isFinite(loss)) {
-        undefinedFirst ??= first + i;
+        undefinedFirst = Math.min(sample, undefinedFirst ?? sample);
         undefinedSamples += 1;
       }
       samples += 1;

@@ -22,9 +22,11 @@ const countsBatches = ({ terms, loss }: Pick<EvaluationGraph, "terms" | "loss">)
 
 /** Everything that an evaluation needs besides the dataset. */
 export interface Evaluated {
-  readonly session: ForwardSession;
+  readonly session: Pick<ForwardSession, "run">;
   readonly graph: EvaluationGraph;
   readonly ports: DataPorts;
+  /** The order in which samples are read; default: as they are. */
+  readonly order?: Uint32Array | undefined;
   /** Parameters and statistics by input name. */
   readonly state: ReadonlyMap<string, Fed>;
   readonly signal: AbortSignal | undefined;
@@ -61,7 +63,7 @@ export async function evaluate(dataset: Dataset, run: Evaluated): Promise<Evalua
   }));
   const { measure } = run;
   const measured = measure?.begin();
-  const batches = [...evaluationBatches(dataset, batch, countsBatches(graph))];
+  const batches = [...evaluationBatches(dataset, batch, countsBatches(graph), run.order)];
   for await (const { feeds, count } of filledBatches(batches, first, make)) {
     signal?.throwIfAborted();
     const outputs = await session.run(new Map<string, Fed>([...state, ...feeds.tensors()]));
@@ -170,7 +172,7 @@ export async function* filledBatches(
   batches: readonly EvaluationBatch[],
   first: DataFeeds,
   make: () => DataFeeds,
-): AsyncGenerator<{ readonly feeds: DataFeeds; readonly count: number }, void, undefined> {
+): AsyncGenerator<EvaluationBatch & { readonly feeds: DataFeeds }, void, undefined> {
   let second: DataFeeds | undefined;
   let ahead: { readonly feeds: DataFeeds; readonly filled: Filled } | undefined;
   for (const [i, { indices, count }] of batches.entries()) {
@@ -183,7 +185,7 @@ export async function* filledBatches(
       const other = feeds === first ? second : first;
       ahead = { feeds: other, filled: startedFill(() => other.fill(next.indices)) };
     }
-    yield { feeds, count };
+    yield { feeds, indices, count };
   }
 }
 

@@ -30,6 +30,7 @@ import { runForms } from "../passes/backends/table.ts";
 import { runGraphPass, runPasses } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
+import type { BucketForward } from "./bucket-forward.ts";
 import { filledBatches } from "./evaluator.ts";
 import type { ForwardSession, SessionOptions } from "./step-session.ts";
 import { backendNamed } from "./trainer-options.ts";
@@ -46,6 +47,11 @@ export interface ModelRunOptions extends SessionOptions {
   /** Default: the first backend of the entry, which is the CPU. */
   readonly backend?: BackendName;
   readonly signal?: AbortSignal;
+  /**
+   * Lengths of texts, ascending, as a trainer's `buckets`; the last is that of the samples. Texts of like lengths are run together,
+   * without the padding that none of them needs, with the same figures. Default: all have the whole length.
+   */
+  readonly buckets?: readonly number[];
 }
 
 /** A value of the model to read, and what an objective compares it with. */
@@ -58,10 +64,8 @@ export interface ReadValue extends Pick<NamedTerm, "output" | "labels" | "mask">
 
 /** One batch of results. */
 export interface BatchOfResults {
-  /** Index of its first sample in the dataset. */
-  readonly first: number;
-  /** Samples that count: a fixed batch is filled up with copies of its last sample. */
-  readonly count: number;
+  /** Indices in the dataset of the samples that count: a fixed batch is filled up with copies of its last sample. */
+  readonly samples: Uint32Array;
   /** What was read, in the order in which it was asked for. */
   readonly values: readonly ValueResults[];
 }
@@ -134,17 +138,19 @@ export async function* modelResults(
     });
     const silent = { ...options, onMessage: undefined };
     const own = new Set(graph.inputs.map(({ name }) => name));
+    const ownOf = (feeds: DataFeeds) => new Map([...feeds.tensors()].filter(([name]) => own.has(name)));
     const added = new Map(read.flatMap(({ ports }) => ports).map((port) => [port.name, port]));
     const ports = [...added.values()].filter(({ name }) => !own.has(name));
+    const inBuckets = options.buckets && (await bucketsOf(dataset, { ...options, graph, session, read }));
+    const terms = wanted.map((one, i) => ({ ...one, result: values[i]?.name ?? "" }));
     const make = (): DataFeeds => feedsOfGraph(graph, dataset, batch, silent, ports);
-    const batches: EvaluationBatch[] = [...evaluationBatches(dataset, batch)];
-    let first = 0;
-    for await (const { feeds, count: counted } of filledBatches(batches, make(), make)) {
+    const batches: EvaluationBatch[] = [...evaluationBatches(dataset, batch, false, inBuckets?.order)];
+    for await (const { feeds, indices, count: counted } of filledBatches(batches, make(), make)) {
       options.signal?.throwIfAborted();
-      const inputs = new Map([...feeds.tensors()].filter(([name]) => own.has(name)));
-      const results = await session.run(inputs);
+      if (indices === batches[0]?.indices) await inBuckets?.check(ownOf(feeds), labelled ? terms : undefined);
+      const results = await (inBuckets ?? session).run(ownOf(feeds));
       yield {
-        ...{ first, count: counted },
+        samples: indices.subarray(0, counted),
         values: read.map(({ value, shape, ports: [labels, mask] }) => ({
           ...{ shape, rowsOfSample: (shape[0] ?? batch) / batch },
           scores: results.get(value.name)?.numbers() ?? [],
@@ -152,11 +158,37 @@ export async function* modelResults(
           mask: mask && feeds.labelsOf(mask.name),
         })),
       };
-      first += counted;
     }
   } finally {
     await session.release();
   }
+}
+
+/** Texts in buckets; the graph leaves their length open, so that one session runs them all. Undefined where none is short. */
+async function bucketsOf(
+  dataset: Dataset,
+  {
+    buckets = [],
+    graph,
+    session,
+    read,
+    onMessage,
+  }: Pick<ModelRunOptions, "buckets" | "onMessage"> & {
+    readonly graph: Graph;
+    readonly session: ForwardSession;
+    readonly read: readonly { readonly value: Value; readonly shape: readonly number[] }[];
+  },
+): Promise<BucketForward | undefined> {
+  const { inBuckets } = await import("./bucket-forward.ts");
+  const cut = new Set(
+    graph.inputs.flatMap((input) => {
+      const { name, declared = [] } = input;
+      const isFree = typeof declared.at(-1) !== "number" && declaredBatchAxis(input) < declared.length - 1;
+      return isFree ? [name] : [];
+    }),
+  );
+  const shapes = new Map(read.map(({ value, shape }) => [value.name, shape]));
+  return inBuckets(dataset, buckets, { ...{ cut, shapes, onMessage }, open: async () => ({ session, cut }) });
 }
 
 /** The lengths of the axes that a model leaves open and a dataset fixes. */

@@ -7,6 +7,7 @@ import type { Model } from "../onnx/model.ts";
 import type { EvaluationGraph } from "../programs/evaluation.ts";
 import { batchOf, type StepPorts } from "../programs/step-ports.ts";
 import type { Better } from "./best-epochs.ts";
+import type { BucketForward } from "./bucket-forward.ts";
 import type { Evaluated } from "./evaluator.ts";
 import type { EvaluationResult } from "./events.ts";
 import type { Backend, Fed, ForwardSession } from "./step-session.ts";
@@ -28,6 +29,8 @@ interface Opened extends Pick<Evaluated, "graph" | "ports" | "measure"> {
   readonly options: TrainerOptions;
   /** The batch size for which the graph was built. */
   readonly batch: number | undefined;
+  /** The lengths for which it was built, if they are not those of the run. */
+  readonly lengths: string | undefined;
 }
 
 /** Loaded with the first use. */
@@ -64,6 +67,7 @@ export class OwnEvaluation {
   readonly #taught: Taught | undefined;
   readonly #opened: Opened[] = [];
   readonly #sessions: Promise<ForwardSession>[] = [];
+  readonly #inBucketsOf = new WeakMap<Dataset, BucketForward | undefined>();
   /** Datasets whose labels have been checked. */
   readonly #checked = new WeakSet<Dataset>();
   /** Messages already sent: each is sent once. */
@@ -100,10 +104,14 @@ export class OwnEvaluation {
     return (await this.#open()).graph.terms;
   }
 
-  /** The figures that an evaluation computes, each with what is better of it. Shows that a session for it opens. */
-  async figures(): Promise<ReadonlyMap<string, Better>> {
+  /**
+   * The figures that an evaluation computes, each with what is better of it. Shows that a session for it opens.
+   * @param dataset - that will be evaluated
+   */
+  async figures(dataset: Dataset): Promise<ReadonlyMap<string, Better>> {
     const { graph, session } = await this.#open();
-    await session();
+    const texts = await this.#inBuckets(dataset);
+    await (texts ? texts.openLongest() : session());
     return figuresIn(graph, this.#options.metrics);
   }
 
@@ -122,9 +130,11 @@ export class OwnEvaluation {
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);
-    const open = await session();
+    const texts = await this.#inBuckets(dataset);
+    const open = texts ?? (await session());
     return evaluate(dataset, {
       session: open,
+      order: texts?.order,
       graph,
       ports,
       state: await held(),
@@ -134,12 +144,31 @@ export class OwnEvaluation {
     });
   }
 
+  /** Texts in the buckets of the run; undefined where a loss compares samples of a batch, and for data that have no padding. */
+  async #inBuckets(dataset: Dataset): Promise<BucketForward | undefined> {
+    const { buckets } = this.#options;
+    if (!buckets) return undefined;
+    if (!this.#inBucketsOf.has(dataset)) {
+      const { evaluatedInBuckets } = await import("./bucket-forward.ts");
+      const whole = await this.#open(dataset);
+      const found = await evaluatedInBuckets(dataset, buckets, {
+        ...{ model: this.#model, dims: this.#options.dims, whole },
+        built: (dims) => this.#open(dataset, dims),
+      });
+      this.#inBucketsOf.set(dataset, found);
+    }
+    return this.#inBucketsOf.get(dataset);
+  }
+
   async release(): Promise<void> {
     for (const session of this.#sessions) await (await session.catch(() => undefined))?.release();
   }
 
-  /** @param dataset - its size decides on the batch; without one, an open graph of whatever batch will do */
-  async #open(dataset?: Dataset): Promise<Opened> {
+  /**
+   * @param dataset - its size decides on the batch; without one, an open graph of whatever batch will do
+   * @param dims - other lengths than those of the run
+   */
+  async #open(dataset?: Dataset, dims?: TrainerOptions["dims"]): Promise<Opened> {
     // Beside a teacher, the labels of a dataset decide on the losses.
     const options = this.#taught?.evaluated(dataset, this.#options) ?? this.#options;
     const { batch: most, objective, teacher } = options;
@@ -148,12 +177,13 @@ export class OwnEvaluation {
       teacher || (objective && !termsOf(objective).every((term) => isObjective(term.objective)));
     const even = inGraph && most !== undefined && hasFreeBatch(graphOf(this.#model), this.#options);
     const batch = even && dataset ? (await evaluating()).evenBatch(dataset.size, most) : most;
+    const lengths = dims && JSON.stringify(dims);
     const known = dataset
-      ? this.#opened.find((one) => one.options === options && one.batch === batch)
+      ? this.#opened.find((one) => one.options === options && one.batch === batch && one.lengths === lengths)
       : this.#opened[0];
     if (known) return known;
     const lower = await this.#backend.lowering();
-    const own = { ...options, ...(batch !== undefined && { batch }) };
+    const own = { ...options, ...(batch !== undefined && { batch }), ...(dims && { dims }) };
     const { buildEvaluation } = await import("../programs/evaluation.ts");
     const graph = await buildEvaluation(this.#model, own, this.#ports, this.#probe, lower);
     const ports = graph.data ?? this.#ports;
@@ -165,7 +195,7 @@ export class OwnEvaluation {
       this.#sessions.push(open);
       return open;
     };
-    const opened = { session, graph, ports, measure, options, batch };
+    const opened = { session, graph, ports, measure, options, batch, lengths };
     this.#opened.push(opened);
     return opened;
   }

@@ -62,6 +62,20 @@ export async function* predict(
 ): AsyncGenerator<Prediction, void, undefined> {
   checkKnown("predict", options, predictNames);
   checkRunOptions(options);
+  const found = answersFor(model, dataset, options, runtime);
+  if (!options.buckets) return yield* found;
+  const inOrder: Prediction[] = [];
+  for await (const one of found) inOrder[one.sample] = one;
+  yield* inOrder;
+}
+
+/** The answers, with buckets in the order of their lengths. */
+async function* answersFor(
+  model: Model,
+  dataset: Dataset,
+  options: PredictOptions,
+  runtime: TrainerRuntime,
+): AsyncGenerator<Prediction, void, undefined> {
   // Labels, where there are some, say which axis counts the classes.
   const own = scoresOfOwnLoss(model, options);
   const recorded = options.objective ? undefined : recordedTerm(model, options);
@@ -76,19 +90,19 @@ export async function* predict(
   const kind = kindOf(objective);
   const wanted = [{ objective, name: objective.name, ...(output !== undefined && { output }) }];
   const results = modelResults(model, dataset, { wanted, labelled: kind === "next" }, options, runtime);
-  for await (const { first, count, values } of results) {
+  for await (const { samples, values } of results) {
     const { scores, labels, shape, rowsOfSample } = values[0] as ValueResults;
     const width = elementCount(shape.slice(1)) * rowsOfSample;
     if (kind === "next") {
-      for (let i = 0; i < count; i++) yield { sample: first + i, ...nextToken(scores, labels, shape, i) };
+      for (const [i, sample] of samples.entries()) yield { sample, ...nextToken(scores, labels, shape, i) };
       continue;
     }
     const axis = objective.classAxis?.(shape) ?? 1;
     const isOneRow =
       kind !== "classes" || (rowsOfSample === 1 && dimAt(shape, axis) === elementCount(shape.slice(1)));
-    for (let i = 0; i < count; i++) {
+    for (const [i, sample] of samples.entries()) {
       const own = Array.from({ length: width }, (_, k) => scores[i * width + k] ?? Number.NaN);
-      yield { sample: first + i, ...(isOneRow ? answerOf(kind, own) : answersOf(own, shape, axis)) };
+      yield { sample, ...(isOneRow ? answerOf(kind, own) : answersOf(own, shape, axis)) };
     }
   }
 }

@@ -33,7 +33,8 @@ export interface TrainerOptions
   /**
    * Lengths of texts, ascending, as in `[32, 64, 128]`; the last is that of the samples. Each batch holds texts of one bucket, cut
    * to its length: padding behind it is neither read nor computed. An epoch trains on the samples that it trains on without buckets,
-   * in another order. Steps are done one at a time. Evaluations have the whole length. Default: every batch has the whole length.
+   * in another order. Steps are done one at a time. An evaluation runs texts of like lengths together too, with the same figures.
+   * Default: every batch has the whole length.
    */
   readonly buckets?: readonly number[];
   /** Default 1e-3. */

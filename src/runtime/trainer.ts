@@ -202,7 +202,7 @@ export class Trainer {
     await checkSamples(this.#evaluation, { train, validation }, this.#options);
     const { signal, checkpoint, callbacks } = options;
     const decides = checkDecides(chosen, options, validation);
-    const figures = validation && (await this.#evaluation.figures());
+    const figures = validation && (await this.#evaluation.figures(validation));
     const buckets = await this.#parts.buckets?.of(train);
     const loop = new FitLoop({
       ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },

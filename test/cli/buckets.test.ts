@@ -42,8 +42,46 @@ test("texts are trained in buckets, as flags or a configuration say, and a stopp
   const resumed = await cli("train", "--resume", at("begun.run"), "--epochs", "2", "--force");
   expect(resumed.code).toBe(0);
   expect(lossesOf("begun")).toEqual(found);
-  const { stdout } = await cli("evaluate", at("begun.onnx"), "--data", `${texts}/reviews.csv`, "--json");
-  expect(JSON.parse(stdout)).toMatchObject({ samples: 24 });
+});
+
+test("evaluate and predict run texts in buckets, and say how many each holds", async () => {
+  await trained("whole", ...data, ...short, "--length", "10");
+  const [model, reviews] = [at("whole.onnx"), ["--data", `${texts}/reviews.csv`, "--batch", "4"]];
+  const inBuckets = ["--buckets", "6,8"];
+  const count = "24 samples by the tokens of their bucket: 0 of up to 6, 8 of up to 8, 16 of up to 10";
+  const evaluated = async (...flags: string[]) => {
+    const { code, stdout, stderr } = await cli("evaluate", model, ...reviews, "--json", ...flags);
+    expect(code).toBe(0);
+    expect(stderr.split(count).length - 1).toBe(flags.length > 0 ? 1 : 0);
+    return JSON.parse(stdout);
+  };
+  const [found, whole] = [await evaluated(...inBuckets), await evaluated()];
+  expect(found.loss).toBeCloseTo(whole.loss, 6);
+  expect(found).toMatchObject({ samples: 24, accuracy: whole.accuracy });
+  const predicted = async (...flags: string[]) => {
+    const output = at("answers.csv");
+    const { code, stderr } = await cli("predict", model, ...reviews, "-o", output, "--force", ...flags);
+    expect(code).toBe(0);
+    expect(stderr.split(count).length - 1).toBe(flags.length > 0 ? 1 : 0);
+    const [, ...lines] = readFileSync(output, "utf8").trim().split("\n");
+    return lines.map((line) =>
+      line.split(",").map((cell) => (/\./.test(cell) ? Number(cell).toFixed(5) : cell)),
+    );
+  };
+  const answers = await predicted(...inBuckets);
+  expect(answers).toHaveLength(24);
+  expect(answers).toEqual(await predicted());
+});
+
+test.each([
+  [["--buckets", "6,16"], "so that none has 16"],
+  [["--buckets", "8,6"], "buckets are lengths that ascend"],
+])("evaluate and predict %j say what is wrong", async (flags, message) => {
+  const words = [at("classifier.onnx"), ...data, "--length", "10", ...flags];
+  for (const [command, ...more] of [["evaluate"], ["predict", "-o", at("none.csv")]]) {
+    const { code, stderr } = await cli(command as string, ...words, ...more);
+    expect({ code, stderr }).toMatchObject({ code: 2, stderr: expect.stringContaining(message) });
+  }
 });
 
 test("a search for a learning rate takes the batches of the run", async () => {

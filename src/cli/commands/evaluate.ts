@@ -57,7 +57,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const data = await readData(source, terminal, flags, { model, conversion: conversionOf(model) });
     const part = partOf(data, flags);
     const { worst } = flags;
-    const run = modelRunOf(await withLossFiles(flags), data.normalize, terminal);
+    const run = modelRunOf(await withLossFiles(flags), data.normalize, terminal, part);
     const trained = conversionOf(model);
     const objective = run.objective && objectiveOfTexts(run.objective, (data.conversion ?? trained)?.text);
     const options = { ...run, ...given({ objective, metrics }), worst };

@@ -63,7 +63,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const asLine = /\.jsonl$/i.test(output) ? jsonLine : csvLine;
     let answers = 0;
     const unclear: number[] = [];
-    const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal));
+    const run = oneObjective("predict", modelRunOf(flags, data.normalize, terminal, part));
     const isUnsaid = classes !== undefined && !conversionOf(model)?.objective;
     const options = isUnsaid && !run.objective ? { ...run, objective: crossEntropy() } : run;
     for await (const prediction of predict(model, part, options)) {
