@@ -93,7 +93,20 @@ class Feeder:
     def read(self, rows: Rows, turn: Pass | None = None, mixture: Mixture | None = None) -> Mapping[str, Array]:
         """The arrays of some samples by input; for training where a pass is given, mixed with their partners."""
         made = {port.name: self._input(port, rows, turn, mixture) for port in self._data}
-        return {**made, **{port.name: self._label(port, rows, turn, mixture) for port in self._labels}}
+        return {**made, **self.labels(rows, turn, mixture)}
+
+    def labels(self, rows: Rows, turn: Pass | None = None, mixture: Mixture | None = None) -> Mapping[str, Array]:
+        """The labels alone."""
+        return {port.name: self._label(port, rows, turn, mixture) for port in self._labels}
+
+    def column(self, name: str) -> Column:
+        """What is fed to an input."""
+        return self._columns[name]
+
+    def numbers_of(self, name: str) -> tuple[int, int]:
+        """How many numbers a sample has for an input of labels, and how many that takes."""
+        (port,) = [one for one in self._labels if one.name == name]
+        return size_of(self._columns[name].shape), size_of(port.shape) // port.shape[port.batch_axis]
 
     def _check(self, dataset: Dataset, port: Port, column: Column) -> None:
         own = size_of(port.shape) // port.shape[port.batch_axis]

@@ -48,15 +48,20 @@ def options_of(objective: Mapping[str, Any]) -> Mapping[str, Any]:
     return own
 
 
-def class_rows(objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None) -> ClassRows:
-    """The places of the first rows of a prediction [rows, …] that have a class."""
-    options = options_of(objective)
-    shape = prediction.shape
+def class_axis(options: Mapping[str, Any], shape: tuple[int, ...]) -> int:
+    """The axis of the classes in a prediction [rows, …]."""
     last = options.get("classAxis", 1) == -1
     places = options.get("labelPlaces", 0)
     if not last and places and len(shape) > 2 and size_of(shape[2:]) != places and size_of(shape[1:-1]) == places:
         last = True
-    axis = len(shape) - 1 if last or len(shape) == 1 else 1
+    return len(shape) - 1 if last or len(shape) == 1 else 1
+
+
+def class_rows(objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None) -> ClassRows:
+    """The places of the first rows of a prediction [rows, …] that have a class."""
+    options = options_of(objective)
+    shape = prediction.shape
+    axis = class_axis(options, shape)
     scores = np.moveaxis(prediction[:rows].astype(np.float64), axis, -1)
     classes = scores.shape[-1]
     scores = scores.reshape(-1, classes)
@@ -143,8 +148,8 @@ _ELEMENTS: Mapping[str, Callable[[Array, Array, Mapping[str, Any]], Array]] = {
     "bce": lambda x, y, o: _logistic(x, y, o.get("positiveWeight", 1)),
     "binary-focal": _focal,
 }
-_YES_OR_NO = ("bce", "binary-focal")
-_CLASSES = ("cross-entropy", "causal-lm", "masked-lm", "kl")
+YES_OR_NO = ("bce", "binary-focal")
+CLASSES = ("cross-entropy", "causal-lm", "masked-lm", "kl")
 
 
 def _elementwise(objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None) -> Figures:
@@ -159,7 +164,7 @@ def _elementwise(objective: Mapping[str, Any], prediction: Array, labels: Array,
         counts = np.repeat(places, x.shape[1] // places.shape[1], axis=1)
     per_row = x.shape[1]
     counted = float(counts.sum() / per_row) if mask is not None else float(rows)
-    right = float((((x > 0) == (y > 0.5)) & counts).sum() / per_row) if name in _YES_OR_NO else None
+    right = float((((x > 0) == (y > 0.5)) & counts).sum() / per_row) if name in YES_OR_NO else None
     return Figures(float(losses[counts].sum() / per_row), right, counted, counted)
 
 
@@ -176,13 +181,13 @@ def _cosine(objective: Mapping[str, Any], prediction: Array, labels: Array, rows
 
 def is_known(name: str) -> bool:
     """Whether a loss can be counted here."""
-    return name in _CLASSES or name in _ELEMENTS or name == "cosine"
+    return name in CLASSES or name in _ELEMENTS or name == "cosine"
 
 
 def figures_of(objective: Mapping[str, Any], prediction: Array, labels: Array, rows: int, mask: Array | None) -> Figures:
     """The figures of a loss over the first rows of a prediction [rows, …]."""
     name = objective["name"]
-    if name in _CLASSES:
+    if name in CLASSES:
         return _cross_entropy(objective, prediction, labels, rows, mask)
     if name in _ELEMENTS:
         return _elementwise(objective, prediction, labels, rows, mask)

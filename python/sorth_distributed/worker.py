@@ -25,6 +25,7 @@ from .feeds import Feeder, normalization_of
 from .fit_loop import Event, Fit, FitLoop, NotANumber
 from .graphs import Buffer, StepGraphs
 from .identity import identity_of
+from .labels import check_labels
 from .mixup import mixture_of
 from .position import Position, json_text
 from .reducer import Alone, Reducer, summed
@@ -162,6 +163,8 @@ class Worker:
         if self.normalize is None:
             self.normalize = normalization_of(self.contract, train)
         checks.check_taught(self.contract, self.normalize)
+        for dataset in filter(None, (train, validation, self.data.test)):
+            check_labels(self.contract, dataset, self.normalize)
         if validation is not None and self.evaluation.obstacle:
             raise RunError(self.evaluation.obstacle)
         checks.check_held_out(fit, validation)
