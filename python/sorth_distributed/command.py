@@ -24,11 +24,21 @@ from .restarts import begin_launch, end_launch, is_restart, is_there
 from .worker import Worker
 
 
+class _Once(argparse.Action):
+    """A value that is given once: of two, one would be lost without a word."""
+
+    def __call__(self, parser: Any, flags: Any, value: Any, option: str | None = None) -> None:
+        if getattr(flags, self.dest) is not self.default:
+            parser.error(f"{option} is given twice: give it once")
+        setattr(flags, self.dest, value)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run.py",
         description="Trains a run of sorth-onnx distribute: python run.py, or torchrun --nproc-per-node N run.py.",
     )
+    parser.register("action", None, _Once)
     parser.add_argument("--data", help="mnist, or a file as sorth-onnx train reads it; data that were converted need none")
     parser.add_argument("--epochs", type=int, help="passes over the data (default: as distributed)")
     parser.add_argument("--max-steps", type=int, help="stop after this number of steps")
@@ -111,17 +121,22 @@ def _run(contract: Contract, reducer: Reducer, flags: Any, again: bool | None = 
         contract, reducer, load_data(flags.data, contract),
         shard_optimizer=flags.shard_optimizer, half=flags.reduce == "bfloat16",
     )  # fmt: skip
-    if reducer.rank == 0 and run is not None:
-        # --force deletes the checkpoints of an earlier run, so only after the data were found.
-        if continued != run:
-            run_folder.check_new(run, flags.force or again)
-        begin_launch(run)
-    worker.other_data = flags.other_data
-    if continued:
-        worker.load(continued)
-    if restarted and run and reducer.rank == 0:
-        run_folder.forget_after(run, worker.position.step)
-    code = _train(worker, run, continued, flags)
+    lock = run_folder.RunLock(run) if reducer.rank == 0 and run is not None else None
+    try:
+        if reducer.rank == 0 and run is not None:
+            # --force deletes the checkpoints of an earlier run, so only after the data were found, and of none that goes on.
+            if continued != run:
+                run_folder.check_new(run, flags.force or again)
+            begin_launch(run)
+        worker.other_data = flags.other_data
+        if continued:
+            worker.load(continued)
+        if restarted and run and reducer.rank == 0:
+            run_folder.forget_after(run, worker.position.step)
+        code = _train(worker, run, continued, flags)
+    finally:
+        if lock:
+            lock.release()
     # torchrun stops the processes with a signal too, when another machine joins.
     if code == 0 and reducer.rank == 0 and run is not None:
         end_launch(run)
@@ -201,7 +216,6 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
             signal.signal(number, lambda *_: worker.stop())
     fit = _fit_of(worker, run, flags, continued is not None)
     fit = replace(fit, weights=_awaited_weights(worker, run, fit, flags))
-    lock = run_folder.RunLock(run) if run and reducer.rank == 0 else None
     log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None
     event: dict[str, Any] = {}
     begun = continued == run
@@ -222,8 +236,6 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
     finally:
         if log:
             log.flush()
-        if lock:
-            lock.release()
     if event.get("stopped") == "aborted":
         if reducer.rank == 0:
             where = f"; to go on: run.py --data {flags.data} --resume {run}" if run else ""

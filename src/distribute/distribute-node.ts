@@ -188,7 +188,7 @@ function remarksOn(
   folder: string,
   looks: boolean,
 ): string[] {
-  const each = `each of the ${shards} parts of the batch has its own, over ${batch / shards} samples`;
+  const each = `each of the ${shards} parts of the batch has its own, over ${counted(batch / shards, "sample")}`;
   const differs = shards > 1 && !exact;
   const comparing = terms.find(({ objective }) => objective && comparesSamples.includes(objective.name));
   return [

@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { appendFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { skipWithout } from "../helpers/skip-without.ts";
@@ -25,7 +26,8 @@ describe("runs that are interrupted", () => {
   skipWithout(missingPython);
 
   it("a run goes from train to workers and back", async () => {
-    const run = ["--batch", "16", "--penalty", "none", "--lr", "0.01", "--epochs", "4", ...quiet];
+    const other = ["--batch", "16", "--penalty", "none", "--epochs", "4", ...quiet];
+    const run = [...other, "--lr", "0.01"];
     await sorth("train", at("model.onnx"), ...data, ...run, "-o", at("whole.onnx"));
     await sorth("train", at("model.onnx"), ...data, ...run, "--max-steps", "5", "-o", at("first.onnx"));
     await sorth("distribute", "--resume", at("first.run"), "-o", at("middle"), "--workers", "2", "--quiet");
@@ -38,20 +40,30 @@ describe("runs that are interrupted", () => {
     await runPython("middle", 1, ...data, "--resume", "second.run", ...further, "26");
     const [half, next] = readFileSync(at("second.run/run.jsonl"), "utf8").split("\n").slice(-5);
     expect([half, JSON.parse(next ?? "").step]).toEqual(['{"event":"st', 25]);
-    const rate = [...run, "--lr", "0.02"];
+    const rate = [...other, "--lr", "0.02"];
     await sorth("train", at("model.onnx"), ...data, ...rate, "-o", at("rate.onnx"));
-    const refusal = (...flags: string[]) =>
-      runPython("middle", 1, ...data, ...flags).catch((reason: { stderr: string }) => reason.stderr);
+    const refused = (...flags: string[]) =>
+      runPython("middle", 1, ...flags).catch((reason: { stderr: string }) => reason.stderr);
+    const refusal = (...flags: string[]) => refused(...data, ...flags);
     expect(await refusal("--resume", "rate.run")).toMatch(
       /^error: .* with other options \(learningRate\).*\n$/,
     );
-    const other = await refusal("--resume", "second.run", "--validation", "0.5", ...further, "28");
-    expect(other).toMatch(
+    const held = await refusal("--resume", "second.run", "--validation", "0.5", ...further, "28");
+    expect(held).toMatch(
       /^error: the run was begun with a share of 0 held out .* not with a share of 0.5.*\n$/,
     );
-    const lost = await refusal("--data", "nothing.npz", "--checkpoint", "second.run", "--force");
+    const lost = await refused("--data", "nothing.npz", "--checkpoint", "second.run", "--force");
     expect(lost).toContain("nothing.npz");
     expect(existsSync(at("second.run/last.safetensors"))).toBe(true);
+    // Nor does it take anything from a run that goes on: of this process.
+    writeFileSync(at("second.run/run.lock"), JSON.stringify({ process: process.pid, host: hostname() }));
+    expect(await refusal("--checkpoint", "second.run", "--force")).toMatch(
+      /^error: process \d+ .* trains in/,
+    );
+    expect(existsSync(at("second.run/last.safetensors"))).toBe(true);
+    expect(await refusal("--epochs", "2", "--epochs", "3")).toMatch(
+      /--epochs is given twice: give it once\n$/,
+    );
   }, 120_000);
 
   it("a state that is not finite is not saved within an epoch, though the loss was", async () => {
