@@ -13,8 +13,8 @@ type Reader = Parameters<typeof parquetHeader>[0];
 type PageHeader = ReturnType<typeof parquetHeader>;
 
 /**
- * Checks the run lengths in the pages of a row group. hyparquet writes a run as long as the file says, also beyond the values
- * that the page states, until V8 ends the process.
+ * Checks the run lengths in the pages of a row group. hyparquet follows a run as long as the file says, also beyond the
+ * values that the page states, until V8 ends the process.
  * @param columns - names of the columns that will be read; all if absent
  * @throws Error for a page that is damaged
  */
@@ -35,10 +35,27 @@ export async function checkPages(
     // As hyparquet ends: a byte may be left.
     while (reader.offset < reader.view.byteLength - 1) {
       const header = parquetHeader(reader);
+      checkSizes(header);
       const page = new Uint8Array(bytes, reader.offset, header.compressed_page_size);
       reader.offset += header.compressed_page_size;
       checkPage(page, header, column, levels);
     }
+  }
+}
+
+/** @throws Error for a header without its sizes, behind which hyparquet would look for the next page without end */
+function checkSizes(header: PageHeader): void {
+  const { data_page_header: v1, data_page_header_v2: v2, dictionary_page_header: dictionary } = header;
+  const stated = (v1 ?? v2 ?? dictionary)?.num_values ?? 0;
+  if (!(stated >= 0 && stated <= mostValues)) throw new Error(`a page states ${stated} values`);
+  const sizes = [
+    ...[stated, header.compressed_page_size, header.uncompressed_page_size],
+    ...(v2
+      ? [v2.definition_levels_byte_length, v2.repetition_levels_byte_length, stated - v2.num_nulls]
+      : []),
+  ];
+  if (!sizes.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw new Error("the header of a page lacks a size, or has a wrong one");
   }
 }
 
@@ -49,9 +66,8 @@ interface Levels {
 }
 
 function checkPage(page: Uint8Array, header: PageHeader, column: ColumnMetaData, levels: Levels): void {
-  const { data_page_header: v1, data_page_header_v2: v2, dictionary_page_header: dictionary } = header;
-  const stated = (v1 ?? v2 ?? dictionary)?.num_values ?? 0;
-  if (!(stated >= 0 && stated <= mostValues)) throw new Error(`a page states ${stated} values`);
+  const { data_page_header: v1, data_page_header_v2: v2 } = header;
+  const stated = (v1 ?? v2)?.num_values ?? 0;
   const decompressed = (part: Uint8Array, length: number) =>
     readerOf(decompressPage(part, length, column.codec, pageDecompressors));
   if (header.type === "DATA_PAGE" && v1) {
@@ -94,22 +110,25 @@ function checkValues(reader: Reader, encoding: string, { type }: ColumnMetaData,
   } else if (/RLE|DICTIONARY/.test(encoding) && count > 0) {
     const bits = type === "BOOLEAN" ? 1 : reader.view.getUint8(reader.offset++);
     if (bits > 32) throw new Error(`places in a dictionary of ${bits} bits`);
-    if (bits > 0) checkRuns(reader, 2 ** bits - 1, count);
+    checkRuns(reader, 2 ** bits - 1, count);
   }
 }
 
-/** Walks over runs of one number, and groups of eight packed ones, until there are `count` numbers. */
+/** Packed numbers that a writer may put behind the last one of a page: it fills up to a whole group of 64 times eight. */
+const mostPadding = 512;
+
+/** Walks over runs of one number, and of packed ones in groups of eight, until there are `count` numbers. */
 function checkRuns(reader: Reader, largest: number, count: number): void {
   const bits = bitsFor(largest);
   for (let seen = 0; seen < count && reader.offset < reader.view.byteLength; ) {
     const header = readVarInt(reader);
-    const length = header >>> 1;
     const isPacked = (header & 1) === 1;
-    if (!isPacked && length > count - seen) {
+    const length = (header >>> 1) * (isPacked ? 8 : 1);
+    if (length > count - seen + (isPacked ? mostPadding : 0)) {
       throw new Error(`a run of ${length} numbers in a page of ${count}`);
     }
-    seen += isPacked ? 8 * length : length;
-    reader.offset += isPacked ? bits * length : Math.ceil(bits / 8);
+    seen += length;
+    reader.offset += Math.ceil((isPacked ? bits * length : bits) / 8);
   }
 }
 
