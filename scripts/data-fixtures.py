@@ -67,6 +67,17 @@ table.to_csv(folder / "flowers.tsv", index=False, sep="\t")
 table.to_json(folder / "flowers.jsonl", orient="records", lines=True)
 for codec in ["none", "snappy", "gzip", "zstd", "brotli", "lz4"]:
     pq.write_table(pa.Table.from_pandas(table), folder / f"flowers-{codec}.parquet", compression=codec, row_group_size=10)
+# The second form of pages, and an encoding of its own for each column.
+encodings = ["BYTE_STREAM_SPLIT", "PLAIN", "DELTA_BINARY_PACKED", "DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"]
+pq.write_table(
+    pa.Table.from_pandas(table),
+    folder / "flowers-pages2.parquet",
+    compression="gzip",
+    row_group_size=10,
+    data_page_version="2.0",
+    use_dictionary=False,
+    column_encoding=dict(zip(table.columns, encodings, strict=True)),
+)
 holes = table.copy()
 holes.loc[3, "width"] = np.nan
 holes.loc[7, "place"] = None

@@ -36,7 +36,7 @@ const expected = readFileSync(`${fixtures}/flowers.csv`, "utf8")
 const species = Array.from({ length: 24 }, (_, i) => i % 3);
 
 describe("tables of pandas and pyarrow", () => {
-  const parquet = ["none", "snappy", "gzip", "zstd", "brotli", "lz4"].map(
+  const parquet = ["none", "snappy", "gzip", "zstd", "brotli", "lz4", "pages2"].map(
     (codec) => `flowers-${codec}.parquet`,
   );
   test.each(["flowers.csv", "flowers.tsv", "flowers.jsonl", ...parquet])("%s", async (file) => {
