@@ -182,10 +182,10 @@ function shapesAt(reshape: Node): Omit<HeadParameter, "axis">[] {
 
 /**
  * Changes the graph. A tensor that something else reads too keeps its numbers: the reader gets a tensor of its own.
- * @returns the nodes that read another name, with the old and the new name
+ * @returns the nodes that read other names, with the old and the new ones
  */
-function apply(graph: Graph, replaced: Replacement[]): ReadonlyMap<Node, readonly [string, string]> {
-  const renamed = new Map<Node, readonly [string, string]>();
+function apply(graph: Graph, replaced: Replacement[]): Renamed {
+  const renamed = new Map<Node, (readonly [string, string])[]>();
   for (const [i, { value, tensor, reader }] of replaced.entries()) {
     if (value.initializer && value.uses.size === 1) {
       value.initializer = tensor;
@@ -194,18 +194,21 @@ function apply(graph: Graph, replaced: Replacement[]): ReadonlyMap<Node, readonl
       continue;
     }
     const own = graph.addInitializer(tensor.named(graph.freshName(`${value.name}.head`)));
-    renamed.set(reader.node, [value.name, own.name]);
+    renamed.set(reader.node, [...(renamed.get(reader.node) ?? []), [value.name, own.name]]);
     graph.setInput(reader, own);
     replaced[i] = { value: own, tensor, reader };
   }
   return renamed;
 }
 
+/** Nodes that read other names: each old name with the new one. */
+type Renamed = ReadonlyMap<Node, readonly (readonly [string, string])[]>;
+
 interface Changes {
   readonly before: Graph;
   readonly after: Graph;
   readonly replaced: readonly Replacement[];
-  readonly renamed: ReadonlyMap<Node, readonly [string, string]>;
+  readonly renamed: Renamed;
 }
 
 /** The model's file with the records of the head changed; all other bytes stay. */
@@ -228,7 +231,8 @@ function spliced(model: Model, { before, after, replaced, renamed }: Changes): M
   after.nodes.forEach((node, i) => {
     const [record, names] = [nodes[i], renamed.get(node)];
     if (!record || !names) return;
-    replace.set(record, bytesField(graphFields.node, renameInNode(payloadOf(layout, record), ...names)));
+    const payload = names.reduce((bytes, pair) => renameInNode(bytes, ...pair), payloadOf(layout, record));
+    replace.set(record, bytesField(graphFields.node, payload));
   });
   const lengthsOf = (name: string): Lengths => {
     const [old, now] = [before.value(name)?.shape, after.value(name)?.shape];

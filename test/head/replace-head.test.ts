@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { conversionOf } from "../../src/data/conversion.ts";
+import type { Value } from "../../src/graph/node.ts";
 import {
   arrayDataset,
   crossEntropy,
@@ -149,6 +150,19 @@ const heads: Readonly<Record<string, ((b: GraphBuilder) => void) | Classifier>> 
     const value = Tensor.float("", [6, 10], new Float32Array(60).fill(0.5));
     const w = b.op("Constant", [], "w", { value });
     b.output(b.op("Gemm", [b.input("x", ["batch", 6]), w], "y"));
+  },
+  "a weight and a bias in Constant nodes": (b) => {
+    const [w, bias] = [[6, 10], [10]].map((dims, i) =>
+      b.op("Constant", [], i === 0 ? "w" : "b", {
+        value: Tensor.float("", dims, new Float32Array(dims[0] === 6 ? 60 : 10).fill(0.5)),
+      }),
+    ) as [Value, Value];
+    b.output(b.op("Gemm", [b.input("x", ["batch", 6]), w, bias], "y"));
+  },
+  "a weight and a bias that another layer reads too": (b) => {
+    const both = [b.weight("w", [6, 6]), b.weight("b", [6])];
+    const hidden = b.op("Tanh", [b.op("Gemm", [b.input("x", ["batch", 6]), ...both], "h")], "t");
+    b.output(b.op("Gemm", [hidden, ...both], "y"));
   },
 };
 
