@@ -123,11 +123,14 @@ function writeDirect(
   { x, down, up }: Operands,
   { scaling, base }: { readonly scaling: string; readonly base: string },
 ): Written {
-  const { unitsFirst, factor, operand } = formOf(layer) ?? {
-    ...{ unitsFirst: false, factor: 1, operand: wholeTable(writer, layer) },
+  const { unitsFirst, factor, operand, dims } = formOf(layer) ?? {
+    ...{ unitsFirst: false, factor: 1, operand: wholeTable(writer, layer), dims: [] },
   };
   const type = typeOf(layer);
-  const weight = layer.type === type ? operand : writer.cast(operand, type, "weight");
+  const wide = layer.type === type ? operand : writer.cast(operand, type, "weight");
+  // A MatMul may read a matrix with axes of length 1 in front.
+  const isStack = layer.form !== "convolution" && dims.length > 2;
+  const weight = isStack ? writer.reshape(wide, "weight_matrix", dims.slice(-2)) : wide;
   const order = [1, 0, ...layer.unit.slice(1).map((_, axis) => axis + 2)];
   const exchanged = () => writer.transpose(weight, "weight_transposed", order);
   const times = (value: string, part: string) =>

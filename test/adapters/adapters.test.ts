@@ -74,6 +74,18 @@ const models: Readonly<
       b.output(b.op("MatMul", [h, b.weight("fc2.weight", [5, 3])], "y"));
     },
   },
+  "matrices with axes of length 1 in front, on the right and on the left": {
+    x: Tensor.float(
+      "x",
+      [2, 3, 4],
+      Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+    ),
+    build: (b) => {
+      const x = b.input("x", ["batch", 3, 4]);
+      const h = b.op("MatMul", [x, b.weight("fc1.weight", [1, 4, 5])], "h");
+      b.output(b.op("MatMul", [b.weight("fc2.weight", [1, 2, 3]), h], "y"));
+    },
+  },
   "MatMul, Cast and Add, as Keras's own exporter writes them": {
     build: (b) => {
       const p = b.op("MatMul", [b.input("x", ["batch", 4]), b.weight("fc1.weight", [4, 5])], "p");
