@@ -6,6 +6,7 @@ import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
+import { counted } from "../passes/pass.ts";
 import type { WeightedAdapter } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import type { FoundLayer, Layer } from "./layer.ts";
@@ -18,7 +19,7 @@ export interface MergeOptions {
   readonly include?: RegExp;
   /** Layers and parameters to leave out. */
   readonly exclude?: RegExp;
-  /** Receives messages about weights with the same numbers that the adapter leaves alone. */
+  /** Receives messages: how many layers the patterns choose, and weights with the same numbers that the adapter leaves alone. */
   readonly onMessage?: (message: string) => void;
 }
 
@@ -64,6 +65,9 @@ export function changesOf(
   const takes = nameFilter(options);
   const changes = all.flatMap(({ weight, layers }) => {
     const chosen = layers.filter(({ found }) => isChosen(found));
+    if (include || exclude) {
+      options.onMessage?.(`chosen by the patterns: ${chosen.length} of ${counted(layers.length, "layer")}`);
+    }
     const twins = twinsOf(graph, layers, options.onMessage).filter(
       ({ found, of }) => isChosen(of) && !isExcluded(found),
     );

@@ -76,7 +76,9 @@ function placedIn(graph: Graph, parameters: readonly Parameter[]): Placed[] {
   const placed = parameters.map((parameter): Placed => {
     const found = readings.of(parameter.value);
     const places = found.map(({ node, use }) => order.get(node) ?? order.get(use.node) ?? 0);
-    const blocks = namesOfValue(parameter.value, readings).map(blockOf);
+    // TorchScript's path of a node (`/encoder/layers.0/linear1/MatMul`) is there once more as its module (`encoder.layers.0.linear1`).
+    const names = namesOfValue(parameter.value, readings).filter((name) => !name.startsWith("/"));
+    const blocks = names.map(blockOf);
     return { parameter, at: Math.min(...places), block: blocks.find((block) => block !== undefined) };
   });
   return placed.sort((a, b) => a.at - b.at);

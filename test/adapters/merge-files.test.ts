@@ -160,8 +160,12 @@ describe("the layers of a merge", () => {
     [{ include: /fc[12]/, exclude: /fc2/g }, [1]],
     [{}, [1, 2, 3]],
   ])("%o", async (options, expected) => {
-    const merged = await mergeAdapters(model, adapter, options);
+    const messages: string[] = [];
+    const onMessage = (text: string) => messages.push(text);
+    const merged = await mergeAdapters(model, adapter, { ...options, onMessage });
     expect(changed(merged)).toEqual(expected);
+    const chosen = `chosen by the patterns: ${expected.length} of 3 layers`;
+    expect(messages).toEqual(expected.length === 3 ? [] : [chosen]);
     const back = await unmerge(merged, adapter, options);
     for (const i of [1, 2, 3]) {
       const before = numbersOf(model, `fc${i}.weight`) ?? [];

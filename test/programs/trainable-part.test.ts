@@ -54,6 +54,26 @@ it.each<[string, AnyModel, ModelPart, string[]]>([
   expect(namesIn(model).filter((name) => pattern.test(name))).toEqual(expected);
 });
 
+it("a block has one name, whether its parameters or the paths of TorchScript's nodes tell it", async () => {
+  const b = new GraphBuilder(18);
+  let h = b.input("x", ["batch", 4]);
+  for (const n of [0, 1, 2]) {
+    // A list's name stands in front of its modules' names.
+    const product = b.op("MatMul", [h, b.weight(`onnx::MatMul_${n}`, [4, 4])], `product${n}`);
+    if (product.producer) product.producer.name = `/encoder/encoder.${n}/fc/MatMul`;
+    h = b.op("Add", [product, b.weight(`encoder.${n}.fc.bias`, [4])], `h${n}`);
+  }
+  b.graph.addOutput(b.op("Gemm", [h, b.weight("head.weight", [4, 3])], "y"));
+  const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  const pattern = await trainablePart(model, { lastBlocks: 2 });
+  expect(namesIn(model).filter((name) => pattern.test(name))).toEqual([
+    ...["onnx::MatMul_1", "encoder.1.fc.bias", "onnx::MatMul_2", "encoder.2.fc.bias", "head.weight"],
+  ]);
+  await expect(trainablePart(model, { lastBlocks: 4 })).rejects.toThrow(
+    "the model has 3 blocks before its last layer (encoder.0, encoder.1, encoder.2)",
+  );
+});
+
 it("a fresh last layer is trained with the biases", async () => {
   const model = await replaceHead(nameless, { classes: 5 });
   const messages: string[] = [];

@@ -44,8 +44,10 @@ export function define(command: Command, streams: CommandStreams): void {
     await terminal.wrote(path, output, data);
     for (const [i, { adapter, weight = 1 }] of adapters.entries()) {
       const share = weight === 1 ? "" : `, times ${weight}`;
+      // Of patterns a message above says how many layers they choose.
+      const layers = include || exclude ? "" : `, ${counted(adapter.layers.length, "layer")}`;
       terminal.note(
-        `merged: ${files[i]?.path}, ${adapter.ia3 ? "factors (IA³)" : `rank ${adapter.rank}`}, ${counted(adapter.layers.length, "layer")}${share}`,
+        `merged: ${files[i]?.path}, ${adapter.ia3 ? "factors (IA³)" : `rank ${adapter.rank}`}${layers}${share}`,
       );
     }
   });
