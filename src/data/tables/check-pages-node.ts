@@ -77,9 +77,8 @@ function checkPage(page: Uint8Array, header: PageHeader, column: ColumnMetaData,
     checkValues(reader, v1.encoding, column, present);
   } else if (header.type === "DATA_PAGE_V2" && v2) {
     const { repetition_levels_byte_length: first, definition_levels_byte_length: second } = v2;
-    if (levels.repetition > 0) checkRuns(readerOf(page.subarray(0, first)), levels.repetition, stated);
-    const definitions = page.subarray(first, first + second);
-    if (levels.definition > 0) checkRuns(readerOf(definitions), levels.definition, stated);
+    if (levels.repetition > 0) checkRuns(readerOf(page), levels.repetition, stated);
+    if (levels.definition > 0) checkRuns(readerOf(page.subarray(first)), levels.definition, stated);
     const length = header.uncompressed_page_size - first - second;
     const rest = page.subarray(first + second);
     const reader = v2.is_compressed !== false && length ? decompressed(rest, length) : readerOf(rest);
@@ -94,9 +93,8 @@ const readerOf = (bytes: Uint8Array): Reader => ({
 
 /** Checks levels that begin with their length in bytes, and goes behind them. @returns how many are the largest one */
 function checkLevels(reader: Reader, largest: number, count: number): number {
-  const length = reader.view.getUint32(reader.offset, true);
-  const start = reader.view.byteOffset + reader.offset + 4;
-  checkRuns(readerOf(new Uint8Array(reader.view.buffer, start, length)), largest, count);
+  const { view, offset } = reader;
+  checkRuns({ view, offset: offset + 4 }, largest, count);
   const found = new Array<number>(count);
   readRleBitPackedHybrid(reader, bitsFor(largest), found);
   return found.filter((level) => level === largest).length;
@@ -117,7 +115,10 @@ function checkValues(reader: Reader, encoding: string, { type }: ColumnMetaData,
 /** Packed numbers that a writer may put behind the last one of a page: it fills up to a whole group of 64 times eight. */
 const mostPadding = 512;
 
-/** Walks over runs of one number, and of packed ones in groups of eight, until there are `count` numbers. */
+/**
+ * Walks over runs of one number, and of packed ones in groups of eight, until there are `count` numbers: as hyparquet does, also
+ * beyond the end of their part of the page.
+ */
 function checkRuns(reader: Reader, largest: number, count: number): void {
   const bits = bitsFor(largest);
   for (let seen = 0; seen < count && reader.offset < reader.view.byteLength; ) {
