@@ -47,7 +47,8 @@ def stand_ins(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> list[torch.Te
     net(*inputs)  # Hooks compute weights of their parts.
     for module in net.modules():
         weight = getattr(module, "weight", None)
-        if isinstance(weight, torch.Tensor) and not isinstance(weight, nn.Parameter):
+        buffer = "weight" in module._buffers
+        if isinstance(weight, torch.Tensor) and not isinstance(weight, nn.Parameter) and not buffer:
             found.append(weight)
     leaves = [module for module in net.modules() if not list(module.children())]
     for module in net.modules():

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils import spectral_norm as old_spectral_norm
 from torch.nn.utils import weight_norm as old_weight_norm
+from torchvision.ops import FrozenBatchNorm2d
 
 
 @case
@@ -43,6 +44,26 @@ def transposed():
 @case
 def squeeze_excite():
     return image(timm.SqueezeExcite(4, rd_channels=2))
+
+
+@case
+def frozen_batch_norm():
+    """Detectors keep the scale, shift and statistics of their backbone's BatchNorm as buffers."""
+
+    def frozen(width: int) -> nn.Module:
+        norm = FrozenBatchNorm2d(width)
+        norm.weight.copy_(torch.rand(width) + 0.5), norm.bias.copy_(R(width))
+        return norm
+
+    block = [nn.Conv2d(4, 6, 3, padding=1, bias=False), frozen(6), nn.ReLU(), nn.Conv2d(6, 4, 1, bias=False), frozen(4)]
+    return image(nn.Sequential(*block))
+
+
+@case
+def affine_behind_conv():
+    """A scale and a shift that are trained, in the form of a vector."""
+    affine = Own(lambda m, x: x * m.scaling + m.shift, {"scaling": R(4, 1, 1), "shift": R(4, 1, 1)})
+    return image(nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), affine, nn.ReLU()))
 
 
 @case

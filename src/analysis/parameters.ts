@@ -5,6 +5,7 @@ import { elementCount, type Tensor } from "../onnx/tensor.ts";
 import { adapterParameters } from "./adapter-names.ts";
 import { isStepConstant } from "./block-nodes.ts";
 import { foldedFrom, isAnonymous, isLiteral, lastPart, notedKind } from "./exporter-names.ts";
+import { frozenNormalization } from "./frozen-normalization.ts";
 import { namesOfValue, sourceNameOf } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
 import { isFilled, signOfConstant } from "./number-signs.ts";
@@ -200,10 +201,8 @@ const parameterName =
   /^(weight\w*|bias\w*|gamma\w*|beta\w*|alpha|gain|kernel|scale|(\w+_)?layer_?scale\w*|ls_?\d*|logit_scale|lambda_?\d*|\w*embed(ding)?s?(_table)?|\w*_token|cls|temperature|relative_position_bias_table|original[01]|ReadVariableOp)$/i;
 
 /** Why a value is no parameter, though an operator reads it like one. */
-function refusal(
-  value: Value,
-  { node, role, computed }: Reading,
-): { reason: string; doubt: boolean } | undefined {
+function refusal(value: Value, reading: Reading): { reason: string; doubt: boolean } | undefined {
+  const { node, role, computed } = reading;
   const dims = value.initializer?.dims ?? [];
   const sure = (reason: string) => ({ reason, doubt: false });
   const names = [value.name, ...foldedFrom(value)].filter(
@@ -226,6 +225,11 @@ function refusal(
     return sign === undefined ? undefined : sure(sign);
   }
   if (role === "weight" && dims.length === 0) return sure("it is a single number, spread to a matrix");
+  const frozen = frozenNormalization(reading);
+  if (frozen) {
+    const doubt = frozen === "likely";
+    return { reason: "it belongs to a BatchNorm that the network keeps frozen", doubt };
+  }
   const anonymous = isAnonymous(value) && foldedFrom(value).length === 0;
   if (!anonymous || !value.initializer) return undefined;
   if (dims.length === 0 && role !== "operand") return sure("it is an exporter's constant");
