@@ -4,15 +4,10 @@ import { dependingOnData } from "../analysis/trace-parameter.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { onnx } from "../onnx/schema.js";
-import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { Tensor } from "../onnx/tensor.ts";
+import { type BatchAxis, openTarget, Places, placeOfResult } from "./places.ts";
 
 type NodeFields = onnx.NodeProto.$Properties;
-
-/** An input of a model and the axis that counts its samples. */
-export interface BatchAxis {
-  readonly input: Value;
-  readonly axis: number;
-}
 
 /** Recurrent operators, and the inputs that hold their initial states: [directions, batch, units]. */
 const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6], GRU: [5], RNN: [5] };
@@ -24,22 +19,30 @@ const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6
  *     x [1, 4, 5, 5]; y = Reshape(x, [1, 100])  →  x ["batch", 4, 5, 5]; y = Reshape(x, [-1, 100])
  *     t = Concat([1, 1, 8] constant, h)         →  t = Concat(Expand(constant, [samples of x, 1, 1]), h)
  *     m = GatherND(x, [1, 1, 8, 2] constant)    →  m = GatherND(x, constant + [0, …, samples − 1] on axis 0 of the first number)
+ *     y = Reshape(x, Concat(1, tokens, 4))      →  y = Reshape(x, Concat(samples of x, tokens, 4))
  *
  * @param proto - changed in place
  * @param graph - of that message, with the shapes at one sample
  * @param computed - numbers of targets that nodes compute from constants, by name
+ * @param lengthsAreFree - whether the file leaves other lengths free: those of `graph` are then not written into it
  * @returns the changed operators, by name
  */
 export function carryBatch(
   proto: onnx.ModelProto.$Properties,
   graph: Graph,
   inputs: readonly BatchAxis[],
-  computed: ReadonlyMap<string, Tensor>,
+  {
+    computed,
+    lengthsAreFree,
+  }: { readonly computed: ReadonlyMap<string, Tensor>; readonly lengthsAreFree: boolean },
 ): string[] {
   const numbersOf = (value: Value | null | undefined) =>
     (constantTensor(value) ?? (value && computed.get(value.name)))?.numbers();
   const body = proto.graph as onnx.GraphProto.$Properties;
   const data = dependingOnData(graph);
+  const lengths = dependingOnLengths(graph, data);
+  /** Those of them that number the samples: a Range as long as there are samples goes into them. */
+  const numbering = new Set<Value>();
   const changed: string[] = [];
   const nodes: NodeFields[] = [];
   const initializers: onnx.TensorProto.$Properties[] = [];
@@ -68,17 +71,37 @@ export function carryBatch(
     samples ??= add("Gather", [add("Shape", [first.input.name]), constant([first.axis], "axis")]);
     return samples;
   };
-  /** A shape in which one length is the number of samples. */
-  const withSamples = (shape: readonly number[], axis: number): string => {
-    const parts = [shape.slice(0, axis), shape.slice(axis + 1)].map((part) =>
-      part.length > 0 ? [constant(part, "lengths")] : [],
-    );
-    const [before = [], behind = []] = parts;
-    const all = [...before, countOfSamples(), ...behind];
-    if (all.length === 1) return countOfSamples();
-    return add("Concat", all, [
+  const joined = (parts: string[]): string =>
+    add("Concat", parts, [
       new onnx.AttributeProto({ name: "axis", type: onnx.AttributeProto.AttributeType.INT, i: 0 as never }),
     ]);
+  /** A shape in which one length is multiplied by the number of samples. */
+  const withSamples = (shape: readonly number[], axis: number): string => {
+    const [before = [], behind = []] = [shape.slice(0, axis), shape.slice(axis + 1)].map((part) =>
+      part.length > 0 ? [constant(part, "lengths")] : [],
+    );
+    const each = shape[axis] ?? 1;
+    const count = each === 1 ? countOfSamples() : add("Mul", [countOfSamples(), constant([each], "each")]);
+    const all = [...before, count, ...behind];
+    return all.length === 1 ? count : joined(all);
+  };
+  /** The same for a shape that a Concat joins of lengths known when the model runs, if it writes down the one sample. */
+  const joinedWithSamples = (shape: Value | null | undefined, axis: number): string | undefined => {
+    const parts = shape?.producer?.op === "Concat" ? shape.producer.inputs : [];
+    let start = 0;
+    for (const [at, part] of parts.entries()) {
+      const length = part?.shape?.[0];
+      if (length === undefined) return undefined;
+      const numbers = axis < start + length ? numbersOf(part) : undefined;
+      if (numbers && (numbers[axis - start] ?? 0) > 0) {
+        return joined(
+          parts.map((one, i) => (i === at ? withSamples([...numbers], axis - start) : (one?.name ?? ""))),
+        );
+      }
+      if (axis < start + length) return undefined;
+      start += length;
+    }
+    return undefined;
   };
   const repeated = (name: string, rank: number, axis: number): string =>
     add("Expand", [
@@ -118,11 +141,12 @@ export function carryBatch(
     const first = isList ? node.int("axis", 0) : node.int("batch_dims", 0);
     const axis = first < 0 ? first + (picked?.shape?.length ?? 0) : first;
     if (!indices || length === undefined || place?.lead !== 1 || type !== "int64") return undefined;
-    if (shape[0] !== 1 || !isSame(indices, data)) return undefined;
+    if (shape[0] !== 1 || (data.has(indices) && !lengths.has(indices))) return undefined;
     if (isList ? axis !== place.axis : axis !== 0 || place.axis >= depth || shape.length < 2)
       return undefined;
     const [output] = node.outputs;
     if (output) places.set(output, { axis: isList ? axis : 0, lead: 1 });
+    if (numbering.has(indices)) return undefined;
     const one = Array.from({ length: depth }, (_, at) => (isList || at === place.axis ? 1 : 0));
     const stepped = add("Mul", [numbersOfSamples(shape.length), constant(one, "step")]);
     // Of samples that are merged with another axis, each has as many numbers as that axis, whose length may be free.
@@ -132,24 +156,35 @@ export function carryBatch(
     moved.set(indices.name, all);
     return all;
   };
-  const openedShape = (input: Value, target: readonly number[] | undefined, node: Node) => {
+  const numbers = ({ op, inputs, outputs }: Node): boolean =>
+    op === "Range"
+      ? places.counts(inputs[1], numbersOf)
+      : outputs.some((one) => one && lengths.has(one)) &&
+        op !== "Shape" &&
+        op !== "Size" &&
+        inputs.some((one) => one && numbering.has(one));
+  const openedShape = (input: Value, shape: Value | null | undefined, node: Node) => {
     const [output] = node.outputs;
     const place = places.of(input);
     const found = input.shape && output?.shape && placeOfResult(input.shape, place, output.shape);
     if (!found || !output?.shape) return undefined;
     places.set(output, found);
-    if (!target) return undefined;
+    const target = numbersOf(shape);
+    if (!target) return joinedWithSamples(shape, found.axis);
     const sameLength = input.shape?.[place.axis] === output.shape[found.axis];
     const sameAxis = found.axis === place.axis && found.lead === 1 && place.lead === 1 && sameLength;
-    const opened = openTarget(target, output.shape, {
-      ...{ axis: found.axis, sameAxis, keepsZero: node.int("allowzero", 0) === 1 },
-    });
+    const repeats = sameAxis && node.int("allowzero", 0) === 0;
+    // The result's other lengths hold for the ones that were given.
+    const stays = lengthsAreFree && target.includes(-1) && !repeats && (target[found.axis] ?? 0) > 0;
+    if (stays) return withSamples([...target], found.axis);
+    const opened = openTarget(target, output.shape, found.axis, repeats);
     return opened && constant(opened, "shape");
   };
   for (const node of body.node ?? []) {
     const own = graph.value((node.output ?? []).find((name) => name) ?? "")?.producer;
     const names = own && !node.domain ? changedInputs(own.opType) : undefined;
     if (own && own.opType !== "Reshape") places.pass(own);
+    if (own && numbers(own)) for (const output of own.outputs) if (output) numbering.add(output);
     if (names && own) {
       changed.push(own.label);
       node.input = names;
@@ -164,14 +199,16 @@ export function carryBatch(
       };
       const read = own?.inputs ?? [];
       const [first] = read;
-      if (opType === "Reshape" && first && data.has(first)) {
-        return replace(1, openedShape(first, numbersOf(read[1]), own as Node));
+      const holdsSamples = first && (lengths.has(first) ? numbering.has(first) : data.has(first));
+      if (opType === "Reshape" && holdsSamples) {
+        return replace(1, openedShape(first, read[1], own as Node));
       }
       if (opType === "Gather" || opType === "GatherND") return replace(1, own && movedIndices(own));
       if (opType === "Shape") return replace(0, moved.get(first?.name ?? ""));
       if (opType === "Resize" && first && data.has(first) && read[3]) {
         const sizes = numbersOf(read[3]);
-        return sizes?.[0] === 1 ? replace(3, withSamples(sizes, 0)) : undefined;
+        if (!sizes) return replace(3, joinedWithSamples(read[3], 0));
+        return sizes[0] === 1 ? replace(3, withSamples(sizes, 0)) : undefined;
       }
       if (opType === "Concat" && read.some((value) => value && data.has(value))) {
         const axis = own?.int("axis", 0) ?? 0;
@@ -206,122 +243,28 @@ export function carryBatch(
   return changed;
 }
 
-/** The targets of Reshape and Resize that nodes compute from constants, as PyTorch writes them without constant folding. */
+/** The targets of Reshape and Resize, and parts of them, that nodes compute from constants, as PyTorch writes them without constant folding. */
 export function computedTargets(graph: Graph): Value[] {
   const constants = constantValues(graph, new Set());
-  const targets = graph.nodes.map(({ op, inputs }) => inputs[{ Reshape: 1, Resize: 3 }[op] ?? -1]);
+  const targets = graph.nodes.flatMap(({ op, inputs }) => {
+    const target = inputs[{ Reshape: 1, Resize: 3 }[op] ?? -1];
+    return target?.producer?.op === "Concat" ? [target, ...target.producer.inputs] : [target];
+  });
   return [...new Set(targets)].filter(
     (value): value is Value => !!value && constants.has(value) && !constantTensor(value),
   );
 }
 
-/** Whether a value is the same for all samples: it depends on the lengths of the data at most. */
-function isSame(value: Value, data: ReadonlySet<Value>): boolean {
-  const open = [value];
-  const seen = new Set(open);
-  for (let one = open.pop(); one; one = open.pop()) {
-    const { producer } = one;
-    if (!data.has(one) || producer?.op === "Shape" || producer?.op === "Size") continue;
-    if (!producer || producer.captures.length > 0) return false;
-    for (const input of producer.inputs) {
-      if (!input || seen.has(input)) continue;
-      seen.add(input);
-      open.push(input);
-    }
+/** Values that depend on the lengths of the data, not on its numbers: the same for all samples, unless they count them. */
+function dependingOnLengths(graph: Graph, data: ReadonlySet<Value>): ReadonlySet<Value> {
+  const found = new Set<Value>();
+  for (const { op, inputs, outputs, captures } of graph.sorted()) {
+    const ofData = inputs.filter((input) => input && data.has(input)) as Value[];
+    const isLength =
+      op === "Shape" || op === "Size" || (captures.length === 0 && ofData.every((one) => found.has(one)));
+    if (ofData.length > 0 && isLength) for (const output of outputs) if (output) found.add(output);
   }
-  return true;
-}
-
-/** Where a tensor's numbers count samples: an axis, of which that many numbers lie in front of the samples. */
-interface Place {
-  readonly axis: number;
-  readonly lead: number;
-}
-
-const product = (shape: readonly number[]): number => elementCount(shape);
-
-/** Follows the samples through a graph, operator by operator, with the shapes at one sample. */
-class Places {
-  readonly #places = new Map<Value, Place>();
-
-  constructor(inputs: readonly BatchAxis[]) {
-    for (const { input, axis } of inputs) this.set(input, { axis, lead: 1 });
-  }
-
-  set(value: Value, place: Place): void {
-    this.#places.set(value, place);
-  }
-
-  /** Where a value counts samples, if that was not lost on the way. */
-  known(value: Value): Place | undefined {
-    return this.#places.get(value);
-  }
-
-  /** Where a value counts samples; if that was lost, on its first axis of length 1, or merged into its first axis. */
-  of(value: Value): Place {
-    return this.#places.get(value) ?? { axis: Math.max(value.shape?.indexOf(1) ?? 0, 0), lead: 1 };
-  }
-
-  /** Passes places on to results that have the same axis, and to those of Flatten, whose numbers stay in order. */
-  pass(node: Node): void {
-    if (node.op === "Flatten") {
-      const [from] = node.inputs;
-      const [to] = node.outputs;
-      const place = from && this.#places.get(from);
-      const found = place && from.shape && to?.shape && placeOfResult(from.shape, place, to.shape);
-      if (to && found) this.set(to, found);
-      return;
-    }
-    const perm = node.opType === "Transpose" && node.attributes.get("perm");
-    for (const input of node.inputs) {
-      const place = input && this.#places.get(input);
-      if (!place || !input.shape) continue;
-      const axis = perm && perm.kind === "ints" ? perm.value.indexOf(place.axis) : place.axis;
-      for (const output of node.outputs) {
-        const isSame = output?.shape?.length === input.shape.length;
-        if (output && isSame && output.shape?.[axis] === input.shape[place.axis] && !this.#places.has(output))
-          this.set(output, { ...place, axis });
-      }
-    }
-  }
-}
-
-/**
- * Where the result of a Reshape counts samples. Numbers stay in order, so that is where as many numbers lie in front of them as
- * in the input: on an axis of length 1, or merged into another one. Between two axes, samples belong to the one behind
- * (batch · heads) if the result has as many axes as the input or more, else to the one in front (tokens · batch).
- */
-function placeOfResult(from: readonly number[], place: Place, to: readonly number[]): Place | undefined {
-  const lead = product(from.slice(0, place.axis)) * place.lead;
-  const before = (axis: number) => product(to.slice(0, axis));
-  const alone = to.findIndex((length, axis) => length === 1 && before(axis) === lead);
-  if (alone >= 0) return { axis: alone, lead: 1 };
-  const axis = to.findIndex((length, at) => before(at) <= lead && lead < before(at) * length);
-  const found = axis < 0 ? to.length - 1 : axis;
-  if (found < 0 || lead % before(found) !== 0) return undefined;
-  const isBetween = found > 0 && before(found) === lead;
-  return isBetween && to.length < from.length
-    ? { axis: found - 1, lead: to[found - 1] ?? 1 }
-    : { axis: found, lead: lead / before(found) };
-}
-
-/**
- * The target of a Reshape with the length that counts samples open; undefined if it is so already.
- * @param keepsZero - 0 is a length of the result, not one of the input
- */
-function openTarget(
-  target: readonly number[],
-  result: readonly number[],
-  {
-    axis,
-    keepsZero,
-    sameAxis,
-  }: { readonly axis: number; readonly keepsZero: boolean; readonly sameAxis: boolean },
-): readonly number[] | undefined {
-  if (target[axis] === -1 || target[axis] === 0) return undefined;
-  if (!target.includes(-1)) return target.with(axis, -1);
-  // Another length is open already: 0 repeats the input's.
-  return sameAxis && !keepsZero ? target.with(axis, 0) : result.with(axis, -1);
+  return found;
 }
 
 /** Declares the batch of the inputs open, and forgets shapes that were written down for one sample. */

@@ -10,7 +10,7 @@ import type { Model } from "../onnx/model.ts";
 import { randomTensor } from "../onnx/random-tensors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { Random } from "../random.ts";
-import type { BatchAxis } from "./carry-batch.ts";
+import type { BatchAxis } from "./places.ts";
 
 /** How many samples are compared together. */
 export const comparedSamples = 3;
@@ -45,6 +45,12 @@ interface Compared {
   readonly together: Results;
 }
 
+/** What samples are made of: the axes that count them, and the shapes of the inputs at one sample. */
+interface Samples {
+  readonly inputs: readonly BatchAxis[];
+  readonly shapes: ReadonlyMap<string, readonly number[]>;
+}
+
 /** The largest difference that was found, and the shapes of the outputs for all samples at once. */
 export interface SampleComparison {
   readonly difference: number;
@@ -54,17 +60,28 @@ export interface SampleComparison {
   >;
 }
 
+/** Whether a model runs on one sample of these shapes. */
+export async function runsAlone(
+  { original, graph }: { readonly original: Model; readonly graph: Graph },
+  { inputs, shapes }: Samples,
+  probe: Probe,
+): Promise<boolean> {
+  const [feed = new Map()] = feedsFor(graph, inputs, shapes).alone;
+  try {
+    await probe.run(tap(original, []), feed, { optimize: false });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /**
  * Checks that a freed model gives for several samples at once what the original gives for each of them.
- * @param shapes - of the inputs at one sample
  * @throws SorthError that names the first value that differs
  */
 export async function compareSamples(
   models: { readonly original: Model; readonly freed: Model; readonly graph: Graph },
-  {
-    inputs,
-    shapes,
-  }: { readonly inputs: readonly BatchAxis[]; readonly shapes: ReadonlyMap<string, readonly number[]> },
+  { inputs, shapes }: Samples,
   probe: Probe,
 ): Promise<SampleComparison> {
   const feeds = feedsFor(models.graph, inputs, shapes);

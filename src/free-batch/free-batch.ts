@@ -12,8 +12,9 @@ import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 import { withoutDraws } from "../verify/draws.ts";
-import { type BatchAxis, carryBatch, computedTargets } from "./carry-batch.ts";
-import { comparedSamples, compareSamples, type SampleComparison } from "./compare-samples.ts";
+import { carryBatch, computedTargets } from "./carry-batch.ts";
+import { comparedSamples, compareSamples, runsAlone, type SampleComparison } from "./compare-samples.ts";
+import type { BatchAxis } from "./places.ts";
 
 /** Options of `freeBatch`. */
 export interface FreeBatchOptions {
@@ -32,28 +33,47 @@ export async function freeBatch(model: Model, options: FreeBatchOptions, probe: 
   const sizes = options.dims ? { dims: options.dims } : {};
   if (hasFreeBatch(graph, sizes)) throw new SorthError("the batch of the model is free already");
   const inputs = batchAxes(graph);
-  const shapes = new Map([...resolveInputs(graph, sizes)].map(([{ name }, shape]) => [name, shape]));
+  const shapesAt = (dims: FreeBatchOptions["dims"]) =>
+    new Map([...resolveInputs(graph, dims ? { dims } : {})].map(([{ name }, shape]) => [name, shape]));
+  const shapes = shapesAt(options.dims);
   await inferShapes(graph, probe, sizes);
 
   const proto = decodeModelProto(model.bytes);
   const targets = computedTargets(graph);
   const computed = targets.length > 0 ? await computeValues(graph, probe, targets) : new Map<string, never>();
-  const changed = carryBatch(proto, graph, inputs, computed);
-  const compared = await compareSamples(
-    { original: still(model), freed: still(Model.fromProto(proto, model)), graph },
-    { inputs, shapes },
-    probe,
+  const free = fedInputs(graph).flatMap(({ declared = [] }) =>
+    declared.filter((dim) => typeof dim !== "number"),
   );
+  const lengthsAreFree = free.length > 0;
+  const changed = carryBatch(proto, graph, inputs, { computed, lengthsAreFree });
+  const models = { original: still(model), freed: still(Model.fromProto(proto, model)), graph };
+  const compared = await compareSamples(models, { inputs, shapes }, probe);
+  let also = "";
+  for (const dims of lengthsAreFree ? otherLengths(options.dims ?? {}) : []) {
+    const samples = { inputs, shapes: shapesAt(dims) };
+    if (!(await runsAlone(models, samples, probe))) continue;
+    await compareSamples(models, samples, probe);
+    also = `, also at ${Object.entries(dims)
+      .map(([name, length]) => `${name}=${length}`)
+      .join(", ")}`;
+    break;
+  }
   declareOutputs(proto, graph, compared);
   const rewritten = changed.length > 0 ? `rewritten: ${listed(changed)}` : "no operator had to be rewritten";
   options.onMessage?.(
     `free: ${inputs.map(({ input, axis }) => `axis ${axis} of "${input.name}"`).join(", ")}; ${rewritten}`,
   );
   options.onMessage?.(
-    `checked: ${comparedSamples} random samples at once give what each gives alone (largest relative difference ${compared.difference.toPrecision(2)})`,
+    `checked: ${comparedSamples} random samples at once give what each gives alone (largest relative difference ${compared.difference.toPrecision(2)})${also}`,
   );
   return Model.fromProto(proto, model).withApart(model.apart);
 }
+
+/** Other lengths of free dimensions: one more, or twice as many, which more models take. */
+const otherLengths = (dims: Readonly<Record<string, number>>): Readonly<Record<string, number>>[] =>
+  [(length: number) => length + 1, (length: number) => length * 2].map((other) =>
+    Object.fromEntries(Object.entries(dims).map(([name, length]) => [name, other(length)])),
+  );
 
 /** The axes that count the one sample. @throws SorthError for a model whose batch is not fixed at 1 */
 function batchAxes(graph: Graph): BatchAxis[] {
