@@ -67,6 +67,15 @@ export class Places {
       if (to && found) this.set(to, found);
       return;
     }
+    const [table, indices] = node.op === "Gather" ? node.inputs : [];
+    const row = indices && !(table && this.#places.has(table)) ? this.#places.get(indices) : undefined;
+    if (row && table?.shape) {
+      const axis = node.int("axis", 0);
+      const [to] = node.outputs;
+      // The rows of a table stand where their numbers do.
+      if (to) this.set(to, { ...row, axis: row.axis + (axis < 0 ? axis + table.shape.length : axis) });
+      return;
+    }
     const perm = node.opType === "Transpose" && node.attributes.get("perm");
     for (const input of node.inputs) {
       const place = input && this.#places.get(input);

@@ -114,11 +114,16 @@ it("says nothing of other lengths where the model takes only one", async () => {
 it("indices that number the samples by the length of the batch stay as they are", async () => {
   // TorchScript's form of a padding mask: tokens + range(samples) · length, in the flattened mask.
   const single = modelOf([1, "tokens"], (b, x) => {
+    const embedded = b.op(
+      "Gather",
+      [b.weight("table", [2, 3]), b.op("Cast", [x], "ids", { to: 7 })],
+      "embedded",
+    );
     const scalar = (name: string, value: number) => b.graph.addInitializer(Tensor.int64(name, [], [value]));
     const range = (name: string, axis: number, shape: readonly number[]) => {
       const length = b.op(
         "Gather",
-        [b.op("Shape", [x], `${name}.shape`), scalar(`${name}.axis`, axis)],
+        [b.op("Shape", [embedded], `${name}.shape`), scalar(`${name}.axis`, axis)],
         `${name}.n`,
       );
       const numbers = b.op("Range", [scalar(`${name}.0`, 0), length, scalar(`${name}.1`, 1)], name);
