@@ -4,12 +4,12 @@ import { decompressPage } from "hyparquet/src/datapage.js";
 import { readRleBitPackedHybrid } from "hyparquet/src/encoding.js";
 import { getMaxDefinitionLevel, getMaxRepetitionLevel, getSchemaPath } from "hyparquet/src/schema.js";
 import { readVarInt } from "hyparquet/src/thrift.js";
+import { checkThrift, type Reader } from "./check-thrift-node.ts";
 import { pageDecompressors } from "./decompress-node.ts";
 
 /** More values than any writer puts into a page (pyarrow and Spark begin a new one after a megabyte or 20,000 rows). */
 const mostValues = 2 ** 24;
 
-type Reader = Parameters<typeof parquetHeader>[0];
 type PageHeader = ReturnType<typeof parquetHeader>;
 
 /**
@@ -34,6 +34,7 @@ export async function checkPages(
     const reader: Reader = { view: new DataView(bytes), offset: 0 };
     // As hyparquet ends: a byte may be left.
     while (reader.offset < reader.view.byteLength - 1) {
+      checkThrift({ ...reader });
       const header = parquetHeader(reader);
       checkSizes(header);
       const page = new Uint8Array(bytes, reader.offset, header.compressed_page_size);

@@ -11,6 +11,7 @@ import { DataError, FileError, messageOf } from "../../errors.ts";
 import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
 import { checkPages } from "./check-pages-node.ts";
+import { checkThrift } from "./check-thrift-node.ts";
 import { pageDecompressors } from "./decompress-node.ts";
 import { type Cell, numbersOf, placeOf, type TableSource, tooLarge } from "./table-source.ts";
 
@@ -74,6 +75,7 @@ export interface ParquetFile {
 export async function openedParquet(path: string): Promise<ParquetFile> {
   try {
     const file = await asyncBufferFromFile(await ordinary(path));
+    await checkFooter(file);
     const metadata = await parquetMetadataAsync(file);
     checkColumns(metadata);
     const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
@@ -81,6 +83,16 @@ export async function openedParquet(path: string): Promise<ParquetFile> {
   } catch (error) {
     throw new FileError(`${path}: not a Parquet file, or a damaged one (${messageOf(error)})`);
   }
+}
+
+/** @throws Error for a footer whose lists are longer than the file */
+async function checkFooter(file: AsyncBuffer): Promise<void> {
+  const end = Math.max(0, file.byteLength - 8);
+  const tail = new DataView(await file.slice(end, file.byteLength));
+  // parquetMetadataAsync says what is wrong with a file that is shorter, or ends otherwise.
+  const length = tail.byteLength === 8 ? tail.getUint32(0, true) : 0;
+  if (length === 0 || length > end) return;
+  checkThrift({ view: new DataView(await file.slice(end - length, end)), offset: 0 });
 }
 
 /** @throws Error for data of a column that the schema lacks: hyparquet would notice while other columns are being read, whose errors then end the process */
