@@ -78,7 +78,8 @@ function placedIn(graph: Graph, parameters: readonly Parameter[]): Placed[] {
     const places = found.map(({ node, use }) => order.get(node) ?? order.get(use.node) ?? 0);
     // TorchScript's path of a node (`/encoder/layers.0/linear1/MatMul`) is there once more as its module (`encoder.layers.0.linear1`).
     const names = namesOfValue(parameter.value, readings).filter((name) => !name.startsWith("/"));
-    const blocks = names.map(blockOf);
+    // A parameter that was one for several layers is called after the first of them, with a number (`norm.bias/2`).
+    const blocks = names.map((name) => blockOf(name.replace(/\/\d+$/, "")));
     return { parameter, at: Math.min(...places), block: blocks.find((block) => block !== undefined) };
   });
   return placed.sort((a, b) => a.at - b.at);

@@ -74,6 +74,27 @@ it("a block has one name, whether its parameters or the paths of TorchScript's n
   );
 });
 
+it("the numbers of parameters that several layers had in common are no blocks", async () => {
+  const b = new GraphBuilder(18);
+  const shared = b.weight("stem.norm.bias", [4]);
+  let h = b.input("x", ["batch", 4]);
+  for (const n of [0, 1, 2]) {
+    const product = b.op("Gemm", [h, b.weight(`layer.${n}.weight`, [4, 4])], `h${n}`);
+    h = b.op("LayerNormalization", [product, b.weight(`layer.${n}.norm.weight`, [4]), shared], `n${n}`);
+  }
+  b.graph.addOutput(b.op("Gemm", [h, b.weight("head.weight", [4, 3])], "y"));
+  const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+  await expect(trainablePart(model, { lastBlocks: 4 })).rejects.toThrow(
+    "the model has 3 blocks before its last layer (layer.0, layer.1, layer.2)",
+  );
+  const pattern = await trainablePart(model, { lastBlocks: 1 });
+  expect(["layer.2.weight", "layer.2.norm.weight", "stem.norm.bias/3", "head.weight"]).toEqual(
+    ["layer.2.weight", "layer.1.weight", "layer.2.norm.weight", "stem.norm.bias/3", "head.weight"].filter(
+      (name) => pattern.test(name),
+    ),
+  );
+});
+
 it("a fresh last layer is trained with the biases", async () => {
   const model = await replaceHead(nameless, { classes: 5 });
   const messages: string[] = [];
