@@ -98,10 +98,29 @@ export function classifierOutput(graph: Graph, name: string | undefined): Value 
   return value;
 }
 
-const noLayer = (output: Value, found: string): SorthError =>
-  new SorthError(
-    `"${output.name}" comes out of ${found}, and no layer with a weight of its own lies right in front of it: name the value that the classifier computes (--prediction), or export the model with another head`,
+function noLayer(output: Value, found: string): SorthError {
+  const rounding = roundingBefore(output);
+  return new SorthError(
+    rounding
+      ? `"${output.name}" comes out of a quantized layer (${rounding.op} "${rounding.label}"), which takes no new classes: give them to the model as it was before it was quantized, and quantize that`
+      : `"${output.name}" comes out of ${found}, and no layer with a weight of its own lies right in front of it: name the value that the classifier computes (--prediction), or export the model with another head`,
   );
+}
+
+/** The operator on quantized numbers from which a value comes, with no layer on other numbers in between. */
+function roundingBefore(value: Value): Node | undefined {
+  const open = [value];
+  let quantizer: Node | undefined;
+  for (const at of open) {
+    const node = at.producer;
+    if (!node || /^(Gemm|MatMul|Conv|ConvTranspose)$/.test(node.opType)) continue;
+    if (/^((MatMul|Conv)Integer|QGemm|QLinear\w+)$/.test(node.opType)) return node;
+    const isQuantizer = /^(Dynamic)?QuantizeLinear$/.test(node.opType);
+    if (isQuantizer) quantizer ??= node;
+    for (const input of isQuantizer ? [] : node.inputs) if (input && !open.includes(input)) open.push(input);
+  }
+  return quantizer;
+}
 
 /** The layer whose result a node computes; undefined if the node is not a layer. */
 function layerAt(node: Node, behind: readonly Node[]): Head | undefined {

@@ -310,5 +310,16 @@ describe("replaceHead", () => {
     maps.output(maps.op("ZipMap", [p], "probability", ofClasses, "ai.onnx.ml"));
     await refused(builtModel(maps), {}, /maps from names to numbers .*"zipmap": False/);
     await refused(builtModel(quantized), {}, /Gemm "y", cannot get new classes: its weight is quantized/);
+    const rounded = new GraphBuilder(18);
+    const bytes = rounded.graph.addInitializer(Tensor.of("q", "uint8", [6, 10], new Uint8Array(60)));
+    const [levels, scale] = rounded.many(
+      "DynamicQuantizeLinear",
+      [rounded.input("x", ["batch", 6])],
+      ["l", "s", "z"],
+    );
+    const sums = rounded.op("MatMulInteger", [levels as Value, bytes], "sums");
+    const numbers = rounded.op("Mul", [rounded.op("Cast", [sums], "c", { to: 1 }), scale as Value], "n");
+    rounded.output(rounded.op("Add", [numbers, rounded.weight("b", [10])], "y"));
+    await refused(builtModel(rounded), {}, /"y" comes out of a quantized layer \(MatMulInteger "sums"\)/);
   });
 });
