@@ -13,7 +13,7 @@ export interface UpdatePart {
 /**
  * Cuts an update into parts of about equal size: each computes the next numbers of its parameters and of their slots, and reads no
  * slots of the others. Gradients of others stay inputs where the optimizer looks at all of them, as clipping by the global norm does.
- * Counters that belong to no parameter are computed by every part.
+ * Counters that belong to no parameter are computed by every part, also by one without parameters, where there are more parts than these.
  *
  * @returns none for an optimizer that reads the slots of all parameters together, as clipping after accumulation does
  */
@@ -22,9 +22,8 @@ export function updateParts(
   parameters: readonly ParameterPort[],
   parts: number,
 ): UpdatePart[] {
-  const count = Math.min(parts, parameters.length);
-  if (count < 2) return [];
-  const bins = Array.from({ length: count }, () => ({ size: 0, names: new Set<string>() }));
+  if (parts < 2) return [];
+  const bins = Array.from({ length: parts }, () => ({ size: 0, names: new Set<string>() }));
   const largestFirst = [...parameters].sort((a, b) => elementCount(b.shape) - elementCount(a.shape));
   for (const { name, shape } of largestFirst) {
     const least = bins.reduce((one, other) => (other.size < one.size ? other : one));
@@ -47,7 +46,8 @@ export function updateParts(
     const inputs = new Set((model.proto.graph?.input ?? []).map(({ name }) => name));
     return slots.some(({ input }) => inputs.has(input));
   };
-  return made.some(readsOthers) ? [] : made;
+  const computing = made.filter(({ model }) => (model.proto.graph?.output ?? []).length > 0);
+  return computing.some(readsOthers) ? [] : computing;
 }
 
 /** A graph without some outputs, and without what only they need. */

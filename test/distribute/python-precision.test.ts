@@ -21,10 +21,16 @@ describe("workers in half precision", () => {
   it.each([
     { name: "mixed-float16:init-scale=4194304,growth-interval=3", flags: ["--penalty", "none"], skips: 1 },
     { name: "mixed-float16:init-scale=4194304,growth-interval=3", flags: ["--exact"], skips: 1 },
+    // Two parameters: the third process keeps none, and follows the scale.
+    {
+      ...{ name: "mixed-float16:init-scale=4194304,growth-interval=3", skips: 1, several: 3 },
+      flags: ["--penalty", "none", "--freeze", "fc1"],
+    },
     { name: "mixed-bfloat16", flags: ["--exact"], skips: 0 },
   ])(
     "leave out the updates of one process, with its scales: $name $flags",
-    async ({ name, flags, skips }) => {
+    async ({ name, flags, skips, ...other }) => {
+      const several = "several" in other ? other.several : 2;
       const run = [
         "--batch",
         "16",
@@ -41,15 +47,15 @@ describe("workers in half precision", () => {
       await sorth("train", model, ...data, ...run, ...plain, "-o", at("half.onnx"), ...quiet, "--force");
       const share = ["-o", at("half"), "--workers", "4", "--quiet", "--force"];
       await sorth("distribute", model, ...run, ...flags, ...share);
-      for (const processes of [1, 2]) {
-        const how = ["--force", ...(processes === 2 ? ["--shard-optimizer"] : [])];
+      for (const processes of [1, several]) {
+        const how = ["--force", ...(processes > 1 ? ["--shard-optimizer"] : [])];
         await runPython("half", processes, ...data, "--checkpoint", `half-${processes}`, ...how);
         expect(scales(`half-${processes}`)).toEqual(scales("half.run"));
         // Half precision rounds sums of other lengths differently.
         expectNear(losses(`half-${processes}`), losses("half.run"), 2e-3);
       }
       expect(scales("half.run").filter((text) => text.endsWith("skipped")).length >= skips).toBe(true);
-      expectNear(losses("half-1"), losses("half-2"), 1e-6);
+      expectNear(losses("half-1"), losses(`half-${several}`), 1e-6);
     },
     120_000,
   );
