@@ -93,11 +93,15 @@ class Feeder:
     def read(self, rows: Rows, turn: Pass | None = None, mixture: Mixture | None = None) -> Mapping[str, Array]:
         """The arrays of some samples by input; for training where a pass is given, mixed with their partners."""
         made = {port.name: self._input(port, rows, turn, mixture) for port in self._data}
-        return {**made, **self.labels(rows, turn, mixture)}
+        return {**made, **{port.name: self._label(port, rows, turn, mixture) for port in self._labels}}
 
-    def labels(self, rows: Rows, turn: Pass | None = None, mixture: Mixture | None = None) -> Mapping[str, Array]:
-        """The labels alone."""
-        return {port.name: self._label(port, rows, turn, mixture) for port in self._labels}
+    def read_one(self, name: str, rows: Rows) -> Array:
+        """The array of some samples for one input."""
+        label = next((port for port in self._labels if port.name == name), None)
+        if label:
+            return self._label(label, rows, None)
+        (port,) = [port for port in self._data if port.name == name]
+        return self._input(port, rows, None, None)
 
     def column(self, name: str) -> Column:
         """What is fed to an input."""

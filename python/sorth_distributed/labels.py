@@ -35,24 +35,29 @@ def check_labels(contract: Contract, dataset: Dataset, normalize: Any) -> None:
         if objective["name"] in CLASSES and not shares and column.is_float and given == own:
             raise RunError(f"{where} holds floats, but {objective['name']} needs class labels: save them as integers")
         for start in range(0, dataset.size, 4096):
-            labels = feeder.labels(np.arange(start, min(start + 4096, dataset.size)))[name]
-            _check(where, objective, shape, labels)
+            rows = np.arange(start, min(start + 4096, dataset.size))
+            mask = feeder.read_one(term["mask"], rows).reshape(-1) > 0 if term["mask"] else None
+            _check(where, objective, shape, feeder.read_one(name, rows), mask)
 
 
-def _check(where: str, objective: Mapping[str, Any], shape: tuple[int, ...], labels: Array) -> None:
+def _check(where: str, objective: Mapping[str, Any], shape: tuple[int, ...], labels: Array, mask: Array | None) -> None:
+    """`mask`: which places count."""
     name, options = objective["name"], options_of(objective)
-    if name in YES_OR_NO:
-        _refuse(where, labels[(labels < 0) | (labels > 1)], f"{name} takes numbers from 0 to 1")
     if name not in CLASSES:
+        own = labels if mask is None else labels.reshape(len(mask), -1)[mask]
+        if name in YES_OR_NO:
+            _refuse(where, own[(own < 0) | (own > 1)], f"{name} takes numbers from 0 to 1")
         return
     axis = class_axis(options, shape)
     classes = shape[axis]
     if options.get("labels") == "probabilities":
-        rows = np.moveaxis(labels.reshape(-1, *shape[1:]), axis, -1).astype(np.float64)
+        rows = np.moveaxis(labels.reshape(-1, *shape[1:]), axis, -1).astype(np.float64).reshape(-1, classes)
+        rows = rows if mask is None else rows[mask]
         _refuse(where, rows[rows < 0], "shares of classes are numbers from 0 to 1")
         sums = rows.sum(axis=-1)
         _refuse(where, sums[np.abs(sums - 1) > 1e-3], "that is the sum of a row's shares, which must be 1")
         return
+    labels = labels if mask is None else labels.reshape(-1)[mask]
     wrong = labels[(labels != options.get("ignoreIndex", "none")) & ((labels < 0) | (labels >= classes))]
     _refuse(
         where, wrong,
