@@ -17,7 +17,7 @@ const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6
  * sample. The rest of the message stays. Whether the graph then computes the same for each sample is for the caller to check.
  *
  *     x [1, 4, 5, 5]; y = Reshape(x, [1, 100])  →  x ["batch", 4, 5, 5]; y = Reshape(x, [-1, 100])
- *     t = Concat([1, 1, 8] constant, h)         →  t = Concat(Expand(constant, [samples of x, 1, 1]), h)
+ *     t = Concat([1, 1, 8] constant, h)         →  t = Concat(Expand(constant, [samples of x, 1, 1]), h); GatherElements likewise
  *     m = GatherND(x, [1, 1, 8, 2] constant)    →  m = GatherND(x, constant + [0, …, samples − 1] on axis 0 of the first number)
  *     y = Reshape(x, Concat(1, tokens, 4))      →  y = Reshape(x, Concat(samples of x, tokens, 4))
  *
@@ -210,7 +210,8 @@ export function carryBatch(
         if (!sizes) return replace(3, joinedWithSamples(read[3], 0));
         return sizes[0] === 1 ? replace(3, withSamples(sizes, 0)) : undefined;
       }
-      if (opType === "Concat" && read.some((value) => value && data.has(value))) {
+      const joins = opType === "Concat" || opType === "GatherElements";
+      if (joins && read.some((value) => value && data.has(value))) {
         const axis = own?.int("axis", 0) ?? 0;
         let any = false;
         read.forEach((value, index) => {

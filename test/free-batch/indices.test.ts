@@ -77,3 +77,13 @@ it("the samples of merged heads stay in front of tokens whose length is left ope
   });
   expect(await compare(single, [2, 3, 4])).toEqual([5, 2, 3, 3]);
 });
+
+it("a table with one row, of which each sample takes its own numbers", async () => {
+  // RoBERTa looks up the types of its tokens so.
+  const single = modelOf([1, 4], (b, x) => {
+    const places = b.op("Cast", [b.op("Mul", [x, x], "squares")], "places", { to: 7 });
+    const table = b.graph.addInitializer(Tensor.float("types", [1, 6], [1, 2, 3, 4, 5, 6]));
+    return b.op("Add", [b.op("GatherElements", [table, places], "types.of", { axis: 1 }), x], "y");
+  });
+  expect(await compare(single, [4])).toEqual([5, 4]);
+});
