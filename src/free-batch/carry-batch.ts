@@ -12,6 +12,9 @@ type NodeFields = onnx.NodeProto.$Properties;
 /** Recurrent operators, and the inputs that hold their initial states: [directions, batch, units]. */
 const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6], GRU: [5], RNN: [5] };
 
+/** Operators on two values of which the heads of one may have to be repeated for the samples that are merged with those of the other. */
+const pairwise = new Set(["MatMul", "GatherElements", "Add", "Sub", "Mul", "Div"]);
+
 /**
  * Makes a model's message take any number of samples: its inputs, and the operators into which the exporter wrote the one
  * sample. The rest of the message stays. Whether the graph then computes the same for each sample is for the caller to check.
@@ -19,6 +22,7 @@ const initialStates: Readonly<Record<string, readonly number[]>> = { LSTM: [5, 6
  *     x [1, 4, 5, 5]; y = Reshape(x, [1, 100])  →  x ["batch", 4, 5, 5]; y = Reshape(x, [-1, 100])
  *     t = Concat([1, 1, 8] constant, h)         →  t = Concat(Expand(constant, [samples of x, 1, 1]), h); GatherElements likewise
  *     m = GatherND(x, [1, 1, 8, 2] constant)    →  m = GatherND(x, constant + [0, …, samples − 1] on axis 0 of the first number)
+ *     s = MatMul([1 · 4, 8, 8] of x, [4, 8, 9]) →  s = MatMul([samples · 4, 8, 8], Tile([4, 8, 9], [samples of x, 1, 1]))
  *     y = Reshape(x, Concat(1, tokens, 4))      →  y = Reshape(x, Concat(samples of x, tokens, 4))
  *
  * @param proto - changed in place
@@ -156,6 +160,14 @@ export function carryBatch(
     moved.set(indices.name, all);
     return all;
   };
+  /** Whether a value is the same for all samples and has the axis of heads into which the samples of the other are merged. */
+  const isPerHead = (value: Value, other: Value | null | undefined): boolean => {
+    const place = other && places.known(other);
+    const same = !data.has(value) || (lengths.has(value) && !numbering.has(value));
+    const [heads = 1] = value.shape ?? [];
+    const fits = value.shape?.length === other?.shape?.length && other?.shape?.[0] === heads;
+    return same && fits && heads > 1 && place?.axis === 0 && place.lead === 1;
+  };
   const numbers = ({ op, inputs, outputs }: Node): boolean =>
     op === "Range"
       ? places.counts(inputs[1], numbersOf)
@@ -209,6 +221,14 @@ export function carryBatch(
         const sizes = numbersOf(read[3]);
         if (!sizes) return replace(3, joinedWithSamples(read[3], 0));
         return sizes[0] === 1 ? replace(3, withSamples(sizes, 0)) : undefined;
+      }
+      if (pairwise.has(opType) && own) {
+        const index = read.findIndex((value, at) => value && read[1 - at] && isPerHead(value, read[1 - at]));
+        const value = read[index];
+        if (value?.shape && !(opType === "GatherElements" && own.int("axis", 0) === 0)) {
+          const ones = value.shape.map(() => 1);
+          return replace(index, add("Tile", [value.name, withSamples(ones, 0)]));
+        }
       }
       const joins = opType === "Concat" || opType === "GatherElements";
       if (joins && read.some((value) => value && data.has(value))) {

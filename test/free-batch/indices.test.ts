@@ -87,3 +87,16 @@ it("a table with one row, of which each sample takes its own numbers", async () 
   });
   expect(await compare(single, [4])).toEqual([5, 4]);
 });
+
+it("what is the same for all samples is repeated beside heads that are merged with them", async () => {
+  // The relative positions of DeBERTa-v2.
+  const single = modelOf([1, 2, 3, 4], (b, x) => {
+    const merged = b.op("Reshape", [x, b.int64("heads", [2, 3, 4])], "merged");
+    const scores = b.op("MatMul", [merged, b.weight("positions", [2, 4, 5])], "scores");
+    const table = Tensor.int64("table", [2, 3, 3], [0, 1, 2, 1, 2, 3, 2, 3, 4, 4, 3, 2, 3, 2, 1, 2, 1, 0]);
+    const found = b.op("GatherElements", [scores, b.graph.addInitializer(table)], "found", { axis: 2 });
+    const biased = b.op("Add", [b.weight("bias", [2, 3, 3]), found], "biased");
+    return b.op("Reshape", [biased, b.int64("apart", [1, 2, 3, 3])], "y");
+  });
+  expect(await compare(single, [2, 3, 4])).toEqual([5, 2, 3, 3]);
+});
