@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .contract import Contract
 from .data import Dataset
@@ -13,6 +17,10 @@ from .errors import RunError
 from .fit_loop import Fit
 from .identity import identity_of, same_data
 from .position import json_text
+from .reducer import summed
+
+if TYPE_CHECKING:
+    from .worker import Worker
 
 
 def check_options(path: Path, own_text: str, other_text: str) -> None:
@@ -61,6 +69,30 @@ def check_data(plan: Mapping[str, Any], train: Dataset, validation: float | None
             "or --other-data to go on with these"
         )
     return []
+
+
+def check_same(worker: Worker, fit: Fit) -> None:
+    """Refuses processes that would do different runs, as with another copy of the data on another machine."""
+    size, rank = worker.reducer.size, worker.reducer.rank
+    if size == 1 or worker.plan is None or worker.data is None:
+        return
+    held = worker.plan.get("validation")
+    sets = [worker.plan["data"], *([held] if isinstance(held, dict) else [])]
+    data = [*([one["samples"], one["checksum"]] for one in sets), worker.data.test.size if worker.data.test else 0]
+    flags = replace(fit, checkpoint=None, early_stop=None), fit.checkpoint is None, worker.plan.get("earlyStop"), worker.how
+    states = [worker.graphs.state[one.input].read() for one in (*worker.contract.parameters, *worker.contract.statistics)]
+    facts = {
+        "another folder of graphs": json_text(worker.contract.raw).encode(),
+        "other data": json_text(data).encode(),
+        "other flags": repr(flags).encode(),
+        "other weights at the start": b"".join(one.tobytes() for one in states),
+    }
+    found = [float(zlib.crc32(content)) if own == rank else 0.0 for content in facts.values() for own in range(size)]
+    sums = np.reshape(summed(worker.reducer, found), (len(facts), size))
+    for name, of_all in zip(facts, sums):
+        different = np.flatnonzero(of_all != of_all[0])
+        if different.size > 0:
+            raise RunError(f"process {different[0]} has {name} than process 0: give all machines the same, and start all alike")
 
 
 def check_held_out(fit: Fit, validation: Dataset | None) -> None:

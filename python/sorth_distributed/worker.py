@@ -57,6 +57,7 @@ class Worker:
         parts = Parts(data) if isinstance(data, Dataset) else data
         self._trained: Dataset | None = None  # The samples of the run without held-out ones.
         self.data = parts and replace(parts, train=augmented(parts.train, contract.raw["data"]["augment"]))
+        self.how = shard_optimizer, half
         self.graphs = StepGraphs(contract, self.reducer, half=half, sharded=shard_optimizer)
         self.evaluation = Evaluation(contract, self.reducer, self.graphs.device)
         self.position = Position()
@@ -180,6 +181,7 @@ class Worker:
         total = min(planned, fit.max_steps or planned)
         if self.position.step >= total:
             raise RunError(f"the run has done all its {self.position.step} steps: give --epochs or --max-steps to train further")
+        checks.check_same(self, fit)
         loop = FitLoop(self, train, validation, fit, per_epoch, total)
         yield from loop.events(planned)
 
