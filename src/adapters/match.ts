@@ -22,12 +22,16 @@ export function matched(graph: Graph, adapter: Adapter): MatchedLayer[] {
   const { layers } = findLayers(graph);
   const kind = kindOf(adapter);
   const { rank, alpha, scaling, dropout, dora, ia3 } = adapter;
+  const modules = new Map<string, string>();
   return adapter.layers.flatMap((own) => {
     const found = layersFor(layers, own);
     if (found.length === 0) throw unknownModule(own, layers);
     const settings = kind.settingsFor(own, { rank, alpha, scaling, dropout, dora, ia3 });
     const tensors = kind.tensorsOf(own);
     return found.map((layer): MatchedLayer => {
+      const other = modules.get(layer.product);
+      if (other !== undefined) throw unclearModule(layer, [other, own.module]);
+      modules.set(layer.product, own.module);
       const reason = kind.refuses(layer, settings);
       if (reason !== undefined) throw new UsageError(`the adapter cannot act on "${layer.name}": ${reason}`);
       kind.check(layer, tensors);
@@ -53,11 +57,22 @@ export function layersFor<T extends NamedLayer>(all: readonly T[], { module, emb
     const [first, ...others] = layers.filter(isNamed);
     if (first) return [first, ...others.filter((layer) => readingOf(layer) === readingOf(first))];
   }
+  // Where an exporter has dropped a weight's name (TorchScript, of modules that another calls), a bias may still tell it.
+  const byBias = layers.filter(({ names }) => names?.includes(`${module}.bias`));
+  if (byBias.length === 1) return byBias;
+  // TorchScript counts modules whose path it does not know: `v`, `v_1`. Which of them is `layers.1.v` cannot be told.
+  const isCounted = ({ module: name }: T) => layers.some((layer) => layer.module === `${name}_1`);
   const near = layers.filter(
-    (layer) => layer.module.endsWith(`.${module}`) || module.endsWith(`.${layer.module}`),
+    (layer) =>
+      layer.module.endsWith(`.${module}`) || (module.endsWith(`.${layer.module}`) && !isCounted(layer)),
   );
   return new Set(near.map((layer) => layer.module)).size === 1 ? near : [];
 }
+
+const unclearModule = ({ name }: FoundLayer, modules: readonly string[]): UsageError =>
+  new UsageError(
+    `the adapter's modules "${modules.join('" and "')}" would both belong to the layer "${name}", because the model's file does not keep the names of its modules: export it with PyTorch's default exporter (dynamo), which keeps them`,
+  );
 
 function unknownModule({ module, embedding }: AdapterLayer, all: readonly FoundLayer[]): UsageError {
   const layers = all.filter(({ form }) => (form === "embedding") === (embedding === true));

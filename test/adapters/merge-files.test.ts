@@ -184,6 +184,50 @@ describe("the layers of a merge", () => {
   });
 });
 
+describe("layers whose module TorchScript does not tell", () => {
+  // Modules in a list of lists, which the outer module calls: `/q_1/MatMul` is `layers.1.q`, as only its bias tells.
+  const b = new GraphBuilder(18);
+  let value = b.input("x", ["batch", width]);
+  for (const [i, suffix] of ["", "_1", "_2"].entries()) {
+    for (const part of ["q", "v"]) {
+      const weight = Tensor.of(`onnx::MatMul_${part}${i}`, "float", [width, width], waves(width * width, i));
+      value = b.op("MatMul", [value, b.graph.addInitializer(weight)], `${part}${i}`);
+      if (value.producer) value.producer.name = `/${part}${suffix}/MatMul`;
+      if (part === "q") value = b.op("Add", [value, b.weight(`layers.${i}.q.bias`, [width])], `sum${i}`);
+    }
+  }
+  b.output(value);
+  const model = decodeModel(encodeModel(Model.fromProto(graphToProto(b.graph, { irVersion: 8 }))));
+
+  test("are told by their bias", async () => {
+    const adapter = adapterFor(["layers.1.q", "layers.2.q"]);
+    const merged = await mergeAdapters(model, adapter);
+    for (const [i, k] of [[0], [1, 0], [2, 1]].entries()) {
+      const [now, before] = [merged, model].map((one) => numbersOf(one, `onnx::MatMul_q${i}`) ?? []);
+      const { down, up } = (k === undefined ? undefined : adapter.layers[k[1] ?? -1]) ?? {};
+      // W is [in, out]: W + (B·A)ᵀ.
+      const added = (at: number) =>
+        Number(down?.numbers()[Math.floor(at / width)] ?? 0) * Number(up?.numbers()[at % width] ?? 0);
+      const off = (now ?? []).map((number, at) => Math.abs(number - (before?.[at] ?? 0) - added(at)));
+      expect(Math.max(...off)).toBeLessThan(1e-6);
+    }
+  });
+
+  test.each([
+    [["layers.1.v"], 'a module "layers.1.v", which the model does not have'],
+    [["layers.0.v", "layers.1.v"], 'a module "layers.0.v", which the model does not have'],
+  ])("%j are refused, because no bias tells them", async (modules, words) => {
+    await expect(mergeAdapters(model, adapterFor(modules))).rejects.toThrow(words);
+  });
+
+  test("two modules for one layer are refused", async () => {
+    const two = adapterFor(["encoder.fc1", "decoder.fc1"]);
+    await expect(mergeAdapters(chain(["fc1.weight"]), two)).rejects.toThrow(
+      'modules "encoder.fc1" and "decoder.fc1" would both belong to the layer',
+    );
+  });
+});
+
 describe("a weight that is stored twice", () => {
   const numbers = waves(width * width, 1);
   const transposed = numbers.map((_, i) => numbers[(i % width) * width + Math.floor(i / width)] as number);
