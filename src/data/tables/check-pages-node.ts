@@ -130,7 +130,8 @@ function checkRuns(reader: Reader, largest: number, count: number): void {
       throw new Error(`a run of ${length} numbers in a page of ${count}`);
     }
     seen += length;
-    reader.offset += Math.ceil((isPacked ? bits * length : bits) / 8);
+    // Of packed numbers hyparquet reads a byte even if there are none.
+    reader.offset += isPacked ? Math.max(1, Math.ceil((bits * length) / 8)) : Math.ceil(bits / 8);
   }
 }
 

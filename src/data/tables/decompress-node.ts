@@ -1,7 +1,7 @@
 import { brotliDecompressSync, gunzipSync } from "node:zlib";
-import { Decompress } from "fzstd";
 import type { Compressors } from "hyparquet";
 import { compressors } from "hyparquet-compressors";
+import { zstd } from "./zstd-node.ts";
 
 /** Decompresses a page. @param length - its length, as its header states */
 type PageDecompressor = (page: Uint8Array, length: number) => Uint8Array;
@@ -22,17 +22,3 @@ export const pageDecompressors: Compressors = Object.fromEntries(
     (page: Uint8Array, length: number) => (length === 0 ? new Uint8Array() : decompress(page, length)),
   ]),
 );
-
-/** @throws Error once there is more than the page states */
-function zstd(page: Uint8Array, length: number): Uint8Array {
-  const parts: Uint8Array[] = [];
-  let done = 0;
-  const stream = new Decompress((part) => {
-    done += part.length;
-    if (done > length) throw new Error(`a page is longer than the ${length} bytes that it states`);
-    parts.push(part.slice());
-  });
-  stream.push(page, true);
-  const [only, another] = parts;
-  return only && !another ? only : Buffer.concat(parts);
-}
