@@ -1,3 +1,4 @@
+import { cacheInputs } from "../analysis/cache-inputs.ts";
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
 import { inputsOfLayers } from "../analysis/label-inputs.ts";
 import { findParameters } from "../analysis/parameters.ts";
@@ -49,14 +50,14 @@ export interface WantedInput {
 }
 
 /**
- * The inputs of a model that take data, not labels.
+ * The inputs of a model that take data, not labels, nor a decoder's former tokens, of which there are none.
  * @param dims - lengths of free dimensions, by their name in the file
  */
 export function wantedInputs(model: Model, dims: Readonly<Record<string, number>> = {}): WantedInput[] {
   const graph = graphOf(model);
-  const labels = labelInputs(graph);
+  const others = [...labelInputs(graph), ...cacheInputs(graph, { dims }).map(({ input }) => input)];
   return fedInputs(graph)
-    .filter((input) => !labels.includes(input))
+    .filter((input) => !others.includes(input))
     .map((input) => {
       const { name, declared = [] } = input;
       const batchAxis = batchAxisOf(input, fixedShape(input) ?? [], rowsOf(graph));

@@ -19,6 +19,14 @@ export async function opened(session: Promise<InferenceSession>): Promise<Infere
   }
 }
 
+/** What to do about messages of ONNX Runtime that do not say what they mean. */
+const advices: readonly (readonly [RegExp, string])[] = [
+  [
+    /seqlens_k\[\d+\] = -1/,
+    "a sample has no token that its attention_mask counts, and GroupQueryAttention takes none such; leave it out of the data",
+  ],
+];
+
 /**
  * Runs a session.
  * @param fetches - outputs to compute, each with a tensor to write to, or null to let ONNX Runtime allocate one
@@ -32,7 +40,11 @@ export async function runSession(
     return (await (fetches ? session.run(feeds, fetches) : session.run(feeds))) as Record<string, OrtTensor>;
   } catch (error) {
     if (error instanceof SorthError) throw error;
-    throw new RuntimeError(`ONNX Runtime cannot run the graph: ${ortMessage(error)}`);
+    const message = ortMessage(error);
+    const advice = advices.find(([pattern]) => pattern.test(message))?.[1];
+    throw new RuntimeError(
+      `ONNX Runtime cannot run the graph: ${message}${advice === undefined ? "" : `: ${advice}`}`,
+    );
   }
 }
 

@@ -3,11 +3,13 @@ import { afterAll, expect, test } from "vitest";
 import {
   conversionOf,
   type Dataset,
+  evaluateModel,
   loadData,
   type Model,
   readModel,
   withConversion,
 } from "../../src/index.ts";
+import { causalLm } from "../../src/losses/public.ts";
 import { cli, temporaryFolder } from "../cli/run-cli.ts";
 
 // scripts/oracles/hugging_face.py wrote the models and the Parquet files.
@@ -218,5 +220,25 @@ test("lists that CSV holds as text are refused in words", async () => {
   writeFileSync(csv, 'input_ids,labels\n"[5, 6]",1\n[7 8],0\n');
   await expect(loadData(csv, { model })).rejects.toThrow(
     'row 1 (line 2), column "input_ids" holds a list that was written as text, [5, 6] …: save such a column as JSON Lines or Parquet',
+  );
+});
+
+test("a decoder with a cache reads tokens alone: no column is asked for former ones", async () => {
+  const decoder = await readModel("models/decoder.onnx");
+  const texts = [3, 2, 3].map((length) => ({
+    input_ids: Array.from({ length }, (_, i) => 5 + i),
+    attention_mask: new Array<number>(length).fill(1),
+  }));
+  const { train } = await loadData(written("cached.jsonl", texts), { model: decoder });
+  expect([...(train.inputs?.keys() ?? [])]).toEqual(["input_ids", "attention_mask"]);
+  const { loss, samples } = await evaluateModel(decoder, train, { objective: causalLm() });
+  expect(samples).toBe(3);
+  expect(loss).toBeGreaterThan(1);
+
+  const [first, ...others] = texts;
+  const hidden = [{ ...first, attention_mask: [0, 0, 0] }, ...others];
+  const { train: padded } = await loadData(written("hidden.jsonl", hidden), { model: decoder });
+  await expect(evaluateModel(decoder, padded, { objective: causalLm() })).rejects.toThrow(
+    /a sample has no token that its attention_mask counts/,
   );
 });
