@@ -1,4 +1,4 @@
-import { cacheInputs } from "../analysis/cache-inputs.ts";
+import { cacheBranch, cacheInputs } from "../analysis/cache-inputs.ts";
 import { batchAxisOf, fedInputs } from "../analysis/dimensions.ts";
 import { inputsOfLayers } from "../analysis/label-inputs.ts";
 import { findParameters } from "../analysis/parameters.ts";
@@ -55,9 +55,10 @@ export interface WantedInput {
  */
 export function wantedInputs(model: Model, dims: Readonly<Record<string, number>> = {}): WantedInput[] {
   const graph = graphOf(model);
-  const others = [...labelInputs(graph), ...cacheInputs(graph, { dims }).map(({ input }) => input)];
+  const caches = cacheInputs(graph, { dims }).map(({ input }) => input);
+  const others = [...labelInputs(graph), ...caches];
   return fedInputs(graph)
-    .filter((input) => !others.includes(input))
+    .filter((input) => !others.includes(input) && !(caches.length > 0 && input.name === cacheBranch))
     .map((input) => {
       const { name, declared = [] } = input;
       const batchAxis = batchAxisOf(input, fixedShape(input) ?? [], rowsOf(graph));

@@ -1,5 +1,6 @@
 import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, expect, test } from "vitest";
+import { wantedInputs } from "../../src/data/model-inputs.ts";
 import {
   conversionOf,
   type Dataset,
@@ -11,6 +12,7 @@ import {
 } from "../../src/index.ts";
 import { causalLm } from "../../src/losses/public.ts";
 import { cli, temporaryFolder } from "../cli/run-cli.ts";
+import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
 
 // scripts/oracles/hugging_face.py wrote the models and the Parquet files.
 const fixtures = "test/fixtures/hugging-face";
@@ -241,4 +243,18 @@ test("a decoder with a cache reads tokens alone: no column is asked for former o
   await expect(evaluateModel(decoder, padded, { objective: causalLm() })).rejects.toThrow(
     /a sample has no token that its attention_mask counts/,
   );
+});
+
+test("the branch of a merged decoder and its former tokens take no data", () => {
+  const b = new GraphBuilder(17);
+  const ids = b.input("input_ids", ["batch", "tokens"], "int64");
+  b.input("use_cache_branch", [1], "bool");
+  const past = b.input("past_key_values.0.key", ["batch", 2, "past", 8]);
+  const h = b.op("Gather", [b.weight("embedding", [9, 8]), ids], "h");
+  b.output(
+    b.op("MatMul", [h, b.weight("head", [8, 9])], "logits"),
+    b.op("Identity", [past], "present.0.key"),
+  );
+  expect(wantedInputs(builtModel(b)).map(({ name }) => name)).toEqual(["input_ids"]);
+  expect(wantedInputs(builtModel(b), { past: 3 }).map(({ name }) => name)).toHaveLength(3);
 });
