@@ -8,6 +8,7 @@ import type { BatchArray, Column, Dataset } from "../data/dataset.ts";
 import type { AugmentedDataset } from "../data/images/augment.ts";
 import { matchInputs } from "../data/match.ts";
 import type { SplitData } from "../data/split-data.ts";
+import { isPadded } from "../data/tables/padding.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { makeFolder } from "../onnx/write-file.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
@@ -26,7 +27,8 @@ export async function isReadByWorkers(
 ): Promise<boolean> {
   if (/^mnist( sample)?$/.test(spec) || extname(spec).toLowerCase() === ".npz") return true;
   if (conversion?.images || conversion?.text) return false;
-  // Workers read one table; the rows of several are converted.
+  // Workers fill no lists up, and read one table: padded lists and the rows of several are converted.
+  if (conversion?.table && isPadded(conversion.table)) return false;
   if (spec.includes(",") && !existsSync(spec) && conversion?.table) return false;
   const files = await readdir(spec).catch(() => undefined);
   return files ? files.some((file) => file.startsWith("train-images")) : conversion?.table !== undefined;

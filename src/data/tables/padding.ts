@@ -80,6 +80,11 @@ export function padded(
   };
 }
 
+/** Whether lists of a table are filled up or cut. */
+export const isPadded = ({ inputs, label, targets = [] }: TableConversion): boolean =>
+  inputs.some(({ columns }) => columns.some((column) => column.kind === "list" && column.padded)) ||
+  [label, ...targets].some((one) => one?.padded);
+
 /** A recorded conversion with another length of its samples. @throws UsageError where nothing is padded */
 export function withLength(name: string, table: TableConversion, length: number): TableConversion {
   const padding: Padding = { length, padded: "cut" };
