@@ -66,7 +66,7 @@ export async function inferenceForm(
 export async function buildEvaluation(
   model: Model,
   options: LossOptions,
-  ports: Pick<StepPorts, "parameters" | "statistics">,
+  ports: Pick<StepPorts, "parameters" | "statistics"> & Partial<Pick<StepPorts, "inputs">>,
   probe: Probe,
   lower?: Lowering,
 ): Promise<EvaluationGraph> {
@@ -97,11 +97,21 @@ export async function buildEvaluation(
     output: objective ? undefined : output(places ?? value, `loss.${term.name}`),
   }));
   const data = added && dataOf(program, added, state);
+  if (!data && ports.inputs)
+    leaveFedInputs(program, [...ports.inputs.map(({ name }) => name), ...state.map(({ input }) => input)]);
   return {
     // A session opens the graph at once.
     model: await program.finish({ passes: lower?.passes ?? [], check: "structure" }),
     ...{ terms: evaluated, loss: total, ...(data && { data }) },
   };
+}
+
+/** Removes inputs that the step does not feed, because nothing of what is trained reads them (a mask, what another output reads). */
+function leaveFedInputs({ graph }: Program, fed: readonly string[]): void {
+  graph.prune();
+  for (const input of [...graph.inputs]) {
+    if (input.uses.size === 0 && !fed.includes(input.name)) graph.removeInput(input);
+  }
 }
 
 /** The inputs of a graph besides its state. Removes those that nothing reads. */

@@ -40,10 +40,19 @@ export async function openBuckets(
   const longest = await open(model, whole, backend, probe);
   const { onMessage: _, onMemory: __, profile: ___, ...quiet } = whole;
   const { objective, output, onMessage } = options;
+  const ofLengths =
+    objective &&
+    (await (await import("./bucket-objective.ts")).objectiveOfLengths(model, { ...whole, objective }, probe));
   const buckets = new Buckets(lengths, longest, {
     open: async (length) => {
       const dims = { ...options.dims, ...Object.fromEntries(names.map((name) => [name, length])) };
-      return open(model, { ...quiet, dims }, backend, probe, longest.session);
+      return open(
+        model,
+        { ...quiet, ...(ofLengths && { objective: ofLengths }), dims },
+        backend,
+        probe,
+        longest.session,
+      );
     },
     terms: objective ? termsOf(objective, output) : [],
     onMessage,

@@ -172,6 +172,12 @@ describe("a run with buckets computes what one does whose texts are padded to th
       { objective: crossEntropy({ classAxis: -1, ignoreIndex: -100 }) },
       { labels: "places" },
     ],
+    [
+      "classes of tokens whose axis the number of labels tells, as the command line does",
+      () => hub("tagger"),
+      { objective: crossEntropy({ labelPlaces: most, ignoreIndex: -100 }) },
+      { labels: "places" },
+    ],
     ["labels of next tokens", () => hub("llama"), {}, { labels: "places" }],
     ["embeddings of pairs", () => hub("bert"), { objective: contrastive(), siamese: 2 }, { sequences: 2 }],
   ])("%s", async (_, source, own, kind, closeness = 1e-5) => {
