@@ -258,3 +258,33 @@ test("the branch of a merged decoder and its former tokens take no data", () => 
   expect(wantedInputs(builtModel(b)).map(({ name }) => name)).toEqual(["input_ids"]);
   expect(wantedInputs(builtModel(b), { past: 3 }).map(({ name }) => name)).toHaveLength(3);
 });
+
+test("inputs of whole numbers are not standardized, and a mean for them is rounded", async () => {
+  const b = new GraphBuilder(18);
+  const [code, flag] = [b.input("code", ["batch"], "int32"), b.input("flag", ["batch", 1], "bool")];
+  const row = b.op("Gather", [b.weight("embedding", [9, 2]), code], "row");
+  const yes = b.op("Cast", [flag], "yes", { to: 1 });
+  const all = b.op("Concat", [row, yes, b.input("x", ["batch", 2])], "all", { axis: 1 });
+  b.output(b.op("MatMul", [all, b.weight("w", [5, 3])], "scores"));
+  const [one, two, three] = [
+    { code: 2, flag: true, x: [1, 4], label: 0 },
+    { code: 5, flag: false, x: [3, 4], label: 1 },
+    { code: null, flag: true, x: [5, 4], label: 2 },
+  ] as const;
+  const model = builtModel(b);
+  const options = { model, standardize: true, missing: "mean" } as const;
+  const { train, conversion } = await loadData(written("whole.jsonl", [one, two, three]), options);
+  const found = await numbers(train);
+  expect(found).toMatchObject({ code: [2, 5, 4], flag: [1, 0, 1], y: [0, 1, 2] });
+  expect(found.x?.map((each) => Math.round(each * 1000))).toEqual([-1225, 0, 0, 0, 1225, 0]);
+  // The figures of the record, with a missing number again.
+  const again = await loadData(written("others.jsonl", [three, one]), { model, conversion });
+  expect(await numbers(again.train)).toMatchObject({ code: [4, 2], flag: [1, 1] });
+  const tokens = written("tokens.jsonl", [
+    { input_ids: [1, 2], label: 0 },
+    { input_ids: [3, 4], label: 1 },
+  ]);
+  await expect(loadData(tokens, { model: await modelNamed("bert"), standardize: true })).rejects.toThrow(
+    "--standardize acts on numbers, and no input of the model takes any with a fraction: leave it out",
+  );
+});

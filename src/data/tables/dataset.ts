@@ -25,6 +25,8 @@ import {
 export interface TableStatistics {
   readonly missing?: Missing | undefined;
   readonly standardize?: boolean | undefined;
+  /** Inputs of whole numbers (tokens, indices, bytes) or of true and false: they are not standardized, and a mean for them is rounded. */
+  readonly wholeInputs: ReadonlySet<string>;
   /** Chooses the rows from which means are computed, given the number of samples; default: all. */
   readonly trainingRows?: ((size: number) => ArrayLike<number>) | undefined;
 }
@@ -137,7 +139,9 @@ class InputRows {
   }
 
   /** The input with means for missing values and for standardization. */
-  completed({ missing, standardize }: TableStatistics, rows: ArrayLike<number>): TableInput {
+  completed({ missing, wholeInputs, ...asked }: TableStatistics, rows: ArrayLike<number>): TableInput {
+    const isWhole = wholeInputs.has(this.input.name);
+    const standardize = asked.standardize === true && !isWhole;
     const columns = this.input.columns.map((column, i): ColumnConversion => {
       const from = this.#from[i] as number;
       if (column.kind === "category") return column;
@@ -149,7 +153,7 @@ class InputRows {
       const { mean, std } = this.#moments(rows, from);
       return {
         ...column,
-        ...(missing === "mean" && { missing: mean }),
+        ...(missing === "mean" && { missing: isWhole ? Math.round(mean) : mean }),
         ...(missing === "zero" && { missing: 0 }),
         ...(standardize && { mean, std }),
       };

@@ -1,5 +1,9 @@
 import { extname } from "node:path";
+import { fedInputs } from "../../analysis/dimensions.ts";
 import { UsageError } from "../../errors.ts";
+import { graphOf } from "../../graph/model-graph.ts";
+import { isFloat } from "../../onnx/data-types.ts";
+import type { Model } from "../../onnx/model.ts";
 import { splitRows } from "../batches.ts";
 import type { DataConversion } from "../conversion.ts";
 import { type WantedInput, wantedInputs } from "../model-inputs.ts";
@@ -112,22 +116,33 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
     ...{ missing, standardize, targets, length },
     ...(inputs && { inputs }),
   });
-  if (standardize && plan.inputs.every((input) => input.columns.every(({ kind }) => kind === "category"))) {
-    throw new UsageError(
-      `${source.name}: --standardize acts on numbers, and all columns to feed hold texts: leave it out`,
-    );
+  const wholeInputs = model ? inputsOfWholeNumbers(model) : new Set<string>();
+  const hasNumbers = ({ name, columns: own }: TableConversion["inputs"][number]) =>
+    !wholeInputs.has(name) && own.some(({ kind }) => kind !== "category");
+  if (standardize && !plan.inputs.some(hasNumbers)) {
+    const texts = plan.inputs.every((input) => input.columns.every(({ kind }) => kind === "category"));
+    const why = texts ? "all columns to feed hold texts" : "no input of the model takes any with a fraction";
+    throw new UsageError(`${source.name}: --standardize acts on numbers, and ${why}: leave it out`);
   }
   const trainingRows =
     typeof validation === "number" && validation > 0
       ? (size: number) => splitRows(source.name, size, validation, seed).train
       : undefined;
-  const statistics = { missing, standardize, trainingRows };
+  const statistics = { missing, standardize, wholeInputs, trainingRows };
   const { dataset, conversion: table, dropped } = await convertTable(source, rows, plan, statistics);
   const classes = table.label?.classes ?? table.label?.names;
   const conversion: DataConversion = { version: 1, table, ...(classes && { classes }) };
   const remarks = [...columnRemarks(source, table), ...droppedRemark(source, dropped)];
   return { train: dataset, test: undefined, remarks, conversion };
 }
+
+/** The inputs of a model that take no fractions. */
+const inputsOfWholeNumbers = (model: Model): ReadonlySet<string> =>
+  new Set(
+    fedInputs(graphOf(model)).flatMap(({ name, type }) =>
+      type === undefined || isFloat(type) ? [] : [name],
+    ),
+  );
 
 /** The columns to feed: where the model's inputs have all columns of their names, the others are not read. */
 function fedByName(
