@@ -1,5 +1,6 @@
 import { conversionOf } from "../data/conversion.ts";
-import type { Dataset } from "../data/dataset.ts";
+import { type Dataset, eachRows } from "../data/dataset.ts";
+import { oneHotClass } from "../data/feed-array.ts";
 import { objectiveFor } from "../data/labels.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { datasetFor } from "../data/term-labels.ts";
@@ -86,13 +87,28 @@ function labelledTerm(model: Model, term: NamedTerm, dataset: Dataset | undefine
   if (!isObjective(objective)) return without;
   const view = dataset && datasetFor(dataset, term);
   const ofClasses = ["distillation", "kl", "cross-entropy"].includes(objective.name);
-  if (!ofClasses && !(view?.y.type === "integer" && hasScores(model, objective, output))) return without;
+  const readsClasses = view?.y.type === "integer" && hasScores(model, objective, output);
+  if (!ofClasses && (!readsClasses || isAnswerEach(view, objective.name))) return without;
   const { classAxis } = objective.options;
   const classes = crossEntropy(classAxis === -1 ? { classAxis } : {});
   return {
     ...without,
     ...{ name: "cross-entropy", objective: view ? objectiveFor(classes, view).objective : classes },
   };
+}
+
+/** Whether a sample has a list of labels that are not one class: an answer for each score, as `bce` reads them. */
+function isAnswerEach({ y, labels, size }: Dataset, loss: string): boolean {
+  const [answers = 0, ...more] = y.shape;
+  if (!labels || answers < 2 || more.length > 0) return false;
+  if (loss === "bce" || loss === "binary-focal") return true;
+  let isClass = true;
+  eachRows(labels, size, (values) => {
+    for (let at = 0; at < values.length && isClass; at += answers) {
+      isClass = oneHotClass(values.subarray(at, at + answers), 0, answers, 1) >= 0;
+    }
+  });
+  return !isClass;
 }
 
 /** Whether a value holds scores of several classes, as far as the file says. */

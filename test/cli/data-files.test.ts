@@ -110,6 +110,19 @@ describe("from a file to a trained model", () => {
     expect(again.train.size).toBe(data === "pictures" ? 18 : 24);
     const angles = await cli("angles", output, "--data", plain, "--samples", "8", "--json");
     expect([angles.code, angles.stderr]).toEqual([0, expect.not.stringContaining("error")]);
+    // The model before its training says nothing about data, and gets those of the trained one.
+    const both = await cli(
+      "angles",
+      `${fixtures}/${model}.onnx`,
+      output,
+      "--data",
+      plain,
+      "--samples",
+      "8",
+      "--json",
+    );
+    expect([both.code, both.stderr]).toEqual([0, expect.not.stringContaining("error")]);
+    expect(JSON.parse(both.stdout)[1].responses).toEqual(JSON.parse(angles.stdout)[0].responses);
     const answers = at("answers.csv");
     const predicted = await cli(
       "predict",

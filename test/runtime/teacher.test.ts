@@ -17,6 +17,7 @@ import {
   type TrainerOptions,
 } from "../../src/index.ts";
 import {
+  binaryCrossEntropy,
   combined,
   crossEntropy,
   distillation,
@@ -241,4 +242,16 @@ describe("is refused", () => {
       /leave the teacher out/,
     );
   });
+});
+
+test.each([
+  ["mse", meanSquaredError()],
+  ["bce", binaryCrossEntropy()],
+])("beside a teacher, several labels a sample are compared as %s compares them", async (_, objective) => {
+  const each = Int32Array.from(labels("teacher.each", samples * 3, 2));
+  const several = namedDataset({ inputs: { x }, labels: { data: each, shape: [3] } });
+  const trainer = await Trainer.create(student, { ...plain, objective });
+  const { loss } = await trainer.evaluate(several);
+  await trainer.release();
+  expect(loss).toBeCloseTo((await evaluateModel(student, several, { objective })).loss, 6);
 });

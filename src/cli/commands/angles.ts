@@ -1,9 +1,11 @@
 import type { Command } from "commander";
 import { drawn } from "../../data/batches.ts";
-import { conversionOf } from "../../data/conversion.ts";
+import { conversionOf, type DataConversion } from "../../data/conversion.ts";
+import { wantedInputs } from "../../data/model-inputs.ts";
 import { UsageError } from "../../errors.ts";
 import {
   angleReportPage,
+  type Model,
   pictures,
   readModel,
   responseAngles,
@@ -75,8 +77,24 @@ export function define(command: Command, streams: CommandStreams): void {
   });
 }
 
+/** The inputs of a model for data, as text. */
+const inputsOf = (model: Model): string => JSON.stringify(wantedInputs(model));
+
+/** How the first model that says so converts its data: a model before its training, which says nothing, gets the same numbers. */
+async function recordedBy(
+  paths: readonly string[],
+): Promise<{ readonly inputs: string; readonly conversion: DataConversion } | undefined> {
+  for (const path of paths) {
+    const model = await readModel(path);
+    const conversion = conversionOf(model);
+    if (conversion) return { inputs: inputsOf(model), conversion };
+  }
+  return undefined;
+}
+
 async function measure(paths: readonly string[], flags: Flags, terminal: Terminal): Promise<ModelAngles[]> {
   const found: ModelAngles[] = [];
+  const recorded = flags.data === undefined || paths.length < 2 ? undefined : await recordedBy(paths);
   for (const path of paths) {
     const model = await readModel(path);
     const common = {
@@ -85,7 +103,8 @@ async function measure(paths: readonly string[], flags: Flags, terminal: Termina
       onLayer: (layer: string) => terminal.status(`${path}: ${layer}`),
     };
     const weights = await weightAngles(model, { ...dimensionsOf(flags), ...common });
-    const conversion = conversionOf(model);
+    const isAlike = recorded !== undefined && inputsOf(model) === recorded.inputs;
+    const conversion = conversionOf(model) ?? (isAlike ? recorded.conversion : undefined);
     const data =
       flags.data === undefined
         ? undefined
