@@ -55,16 +55,22 @@ describe("data of workers", () => {
   const [images, texts] = ["test/fixtures/data", "test/fixtures/text"];
   const pieces = ["--tokenizer", `${texts}/word-pieces`, "--length", "8"];
   it.each([
-    { name: "images", model: `${images}/image.onnx`, source: `${images}/pictures`, flags: ["--batch", "6"] },
+    {
+      ...{ name: "images", model: `${images}/image.onnx`, source: `${images}/pictures` },
+      flags: ["--batch", "6"],
+      how: [],
+    },
     {
       name: "texts",
       model: `${texts}/classifier.onnx`,
       source: `${texts}/reviews.csv`,
       flags: [...pieces, "--batch", "4"],
+      how: [],
     },
     {
       ...{ name: "tokens", model: "models/decoder.onnx", source: `${texts}/story.txt` },
       flags: [...pieces, "--objective", "causal-lm", "--batch", "4"],
+      how: [],
     },
     {
       ...{ name: "lists", model: "models/decoder.onnx", source: `${texts}/tokens.jsonl` },
@@ -72,7 +78,7 @@ describe("data of workers", () => {
       // Parts of a batch have different numbers of tokens.
       how: ["--exact"],
     },
-  ])("$name are converted once, go to workers and back", async ({ name, model, source, flags, how = [] }) => {
+  ])("$name are converted once, go to workers and back", async ({ name, model, source, flags, how }) => {
     const from = [model, "--data", source, ...flags];
     const run = ["--penalty", "none", "--lr", "0.003", "--epochs", "8", "--max-steps", "20"];
     const held = name === "images" ? [] : ["--validation", "0.25"];
