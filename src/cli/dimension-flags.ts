@@ -25,6 +25,11 @@ export function dimensionsOf({ batch, dim }: DimensionFlags): DimensionOptions {
 }
 
 function dimension(text: string, before: Readonly<Record<string, number>> = {}): Record<string, number> {
+  // Several in one flag, as other flags take them.
+  const several = text.split(",");
+  if (several.length > 1 && several.every((one) => /^[^=]+=\d+$/.test(one))) {
+    return several.reduce<Record<string, number>>((all, one) => dimension(one, all), { ...before });
+  }
   const [, name, size] = /^(.+)=([^=]+)$/.exec(text) ?? [];
   if (name === undefined || size === undefined) throw new InvalidArgumentError("Write it as NAME=SIZE.");
   // 0 is for the cache of a decoder; other dimensions refuse it.

@@ -27,7 +27,8 @@ export interface PredictOptions extends ModelRunOptions {
   /**
    * The loss that the model was trained with, which says what its numbers mean: scores of classes (cross-entropy), scores of
    * yes-or-no labels (bce, binary-focal), or numbers (the others). Default: the one that the model records; without a record
-   * `crossEntropy()` if the model ends in Softmax or the dataset has a class for each sample, else numbers, with a message.
+   * `crossEntropy()` if the model ends in Softmax or the dataset has a class for each sample, else numbers, with a message; numbers, too, where
+   * the model has one for each sample.
    */
   readonly objective?: Objective;
 }
@@ -87,12 +88,23 @@ async function* answersFor(
     const { predictEmbeddings } = await import("./predict-embeddings.ts");
     return yield* predictEmbeddings(model, dataset, objective, options, runtime);
   }
-  const kind = kindOf(objective);
+  const named = kindOf(objective);
+  const isChosen = options.objective !== undefined || recorded !== undefined;
+  let isTold = false;
   const wanted = [{ objective, name: objective.name, ...(output !== undefined && { output }) }];
-  const results = modelResults(model, dataset, { wanted, labelled: kind === "next" }, options, runtime);
+  const results = modelResults(model, dataset, { wanted, labelled: named === "next" }, options, runtime);
   for await (const { samples, values } of results) {
     const { scores, labels, shape, rowsOfSample } = values[0] as ValueResults;
     const width = elementCount(shape.slice(1)) * rowsOfSample;
+    // One number for a sample is the score of no class among others, although the data have classes.
+    const isOneNumber = !isChosen && named === "classes" && width === 1;
+    const kind = isOneNumber ? "numbers" : named;
+    if (isOneNumber && !isTold) {
+      options.onMessage?.(
+        "one number a sample, as the model computes it; name its loss (--objective bce) for the probability of yes",
+      );
+    }
+    isTold = true;
     if (kind === "next") {
       for (const [i, sample] of samples.entries()) yield { sample, ...nextToken(scores, labels, shape, i) };
       continue;

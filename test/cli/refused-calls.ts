@@ -253,6 +253,7 @@ export const refusedCalls: readonly (readonly [readonly string[], RegExp])[] = [
   [train("--bitfit", "--lora"), /--bitfit and --lora each say what is trained/],
   [train("--last-blocks", "9"), /block/],
   [train("--dim", "q=3"), /no input has a dimension "q"/],
+  [train("--dim", "q=3,r=4"), /no input has a dimension "q"/],
   [train("--labels", "classes", "--objective", "mse"), /--labels belongs to --objective cross-entropy/],
   [train("--ignore-index", "3", "--objective", "mse"), /--ignore-index belongs to --objective cross-entropy/],
   [train("--class-weights", "1", "--objective", "mse"), /--class-weights belongs to --objective/],

@@ -288,3 +288,13 @@ test("inputs of whole numbers are not standardized, and a mean for them is round
     "--standardize acts on numbers, and no input of the model takes any with a fraction: leave it out",
   );
 });
+
+test("a column of texts for a model of tokens asks for a tokenizer", async () => {
+  const texts = written("words.jsonl", [
+    { text: "one", label: 0 },
+    { text: "two", label: 1 },
+  ]);
+  await expect(loadData(texts, { model: await modelNamed("bert") })).rejects.toThrow(
+    "the table has text, label: texts need --tokenizer; columns of tokens are called as the inputs",
+  );
+});

@@ -188,3 +188,12 @@ describe("predict", () => {
     }
   });
 });
+
+it("predict gives one number a sample as it is, although the data have classes", async () => {
+  const labelled = arrayDataset(points(5), Int32Array.from([0, 1, 1, 0, 1]), [3]);
+  const messages: string[] = [];
+  const found = await all(linear(1), labelled, { onMessage: (text: string) => messages.push(text) });
+  expect(found).toEqual(await all(linear(1), labelled, { objective: meanSquaredError() }));
+  expect(new Set(found.map(({ scores }) => scores[0])).size).toBe(5);
+  expect(messages).toEqual([expect.stringContaining("name its loss (--objective bce)")]);
+});

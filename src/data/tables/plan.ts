@@ -82,8 +82,11 @@ export function planTable(
   const free = inputs.filter((input) => !own.includes(input) && !(isText && isUsual(input.name)));
   if (free.length > 1 || (free.length === 1 && rest.length === 0)) {
     const names = free.map(({ name }) => `"${name}"`).join(", ");
+    const ofTexts =
+      free.some(({ name }) => name === "input_ids") && rest.some(({ kind }) => kind === "category");
+    const help = ofTexts ? "texts need --tokenizer; columns of tokens are called as" : "name columns after";
     throw new DataError(
-      `${source.name}: no column belongs to the model's inputs ${names}; the table has ${source.columns.join(", ")}: name columns after the inputs`,
+      `${source.name}: no column belongs to the model's inputs ${names}; the table has ${source.columns.join(", ")}: ${help} the inputs`,
     );
   }
   const [stacked] = free;
