@@ -1,16 +1,14 @@
 import { DataError } from "../../errors.ts";
-import { numbered } from "./plan.ts";
 import { type Cell, isMissing, numberIn, placeOf, type TableSource } from "./table-source.ts";
 
 /**
  * A table whose columns of labels are one column of lists: `--label rain,wind,snow` for a model that answers several at once.
  * A row that lacks one of them has no label.
- * @param label - the name or number of one column, or those of several with commas
+ * @param label - the name of one column, or of several with commas
  */
 export function withJoinedLabels(source: TableSource, label: string | undefined): TableSource {
   if (label === undefined || source.columns.includes(label)) return source;
-  const named = label.split(",").map((name) => numbered(name.trim(), source.columns) ?? "");
-  const places = named.map((name) => source.columns.indexOf(name));
+  const places = label.split(",").map((name) => source.columns.indexOf(name.trim()));
   if (places.length < 2 || places.includes(-1)) return source;
   const others = source.columns.flatMap((_, place) => (places.includes(place) ? [] : [place]));
   const joined = (cells: readonly Cell[], row: number): Cell =>
