@@ -109,20 +109,22 @@ export async function* modelResults(
   if (labelled && dataset.y.type === "none" && unlabelled) {
     throw new DataError(`${dataset.name} has no labels, and an evaluation needs them`);
   }
-  const graph = graphOf(model);
-  checkNoArtifact(graph);
-  seedDraws(graph);
-  const values = inferenceOf(graph, wanted);
-  const batch = batchFor(graph, options.batch, dataset.size);
-  if (mayHaveCache(graph)) {
-    const { emptied } = await import("../passes/training/empty-cache.ts");
-    emptied(graph, { batch });
-  }
+  checkNoArtifact(graphOf(model));
+  const { graph, values, batch } = await inferenceGraph(model, wanted, (whole) =>
+    batchFor(whole, options.batch, dataset.size),
+  );
   const backend = backendNamed(options.backend, runtime.backends);
   const readElsewhere = wanted.flatMap(({ labels, mask }) => [labels ?? [], mask ?? []].flat());
   const told = feedsOfGraph(graph, dataset, batch, { ...options, readElsewhere });
-  await fitToBackend(graph, backend.name, { batch, dims: lengthsOf(graph, told) }, runtime);
-  const session = await backend.openForward(modelOf(graph, model), options);
+  const dims = lengthsOf(graph, told);
+  const fixed = await fitToBackend(graph, backend.name, { batch, dims }, runtime);
+  const sessions: ForwardSession[] = [];
+  const open = async (graph: Graph): Promise<ForwardSession> => {
+    const session = await backend.openForward(modelOf(graph, model), options);
+    sessions.push(session);
+    return session;
+  };
+  const session = await open(graph);
   try {
     const shapes = await firstResults(session, told, values);
     const read = wanted.map((one, i) => {
@@ -141,7 +143,16 @@ export async function* modelResults(
     const ownOf = (feeds: DataFeeds) => new Map([...feeds.tensors()].filter(([name]) => own.has(name)));
     const added = new Map(read.flatMap(({ ports }) => ports).map((port) => [port.name, port]));
     const ports = [...added.values()].filter(({ name }) => !own.has(name));
-    const inBuckets = options.buckets && (await bucketsOf(dataset, { ...options, graph, session, read }));
+    const built = async (dims: Readonly<Record<string, number>>) => {
+      const shorter = await inferenceGraph(model, wanted, () => batch);
+      await fitToBackend(shorter.graph, backend.name, { batch, dims }, runtime);
+      return shorter.graph;
+    };
+    const lengths = fixed
+      ? { model, dims, built, opened: async (one: Graph) => (one === graph ? session : open(one)) }
+      : undefined;
+    const inBuckets =
+      options.buckets && (await bucketsOf(dataset, { ...options, graph, session, read, lengths }));
     const terms = wanted.map((one, i) => ({ ...one, result: values[i]?.name ?? "" }));
     const make = (): DataFeeds => feedsOfGraph(graph, dataset, batch, silent, ports);
     const batches: EvaluationBatch[] = [...evaluationBatches(dataset, batch, false, inBuckets?.order)];
@@ -160,11 +171,22 @@ export async function* modelResults(
       };
     }
   } finally {
-    await session.release();
+    for (const one of sessions) await one.release();
   }
 }
 
-/** Texts in buckets; the graph leaves their length open, so that one session runs them all. Undefined where none is short. */
+/** What makes graphs and sessions of other lengths, where a backend's forms have the lengths in them. */
+interface FixedLengths {
+  readonly model: Model;
+  readonly dims: Readonly<Record<string, number>>;
+  readonly built: (dims: Readonly<Record<string, number>>) => Promise<Graph>;
+  readonly opened: (graph: Graph) => Promise<ForwardSession>;
+}
+
+/**
+ * Texts in buckets. Where the graph leaves their length open, one session runs them all; else each length has a graph of its own.
+ * Undefined where none is short.
+ */
 async function bucketsOf(
   dataset: Dataset,
   {
@@ -172,14 +194,21 @@ async function bucketsOf(
     graph,
     session,
     read,
+    lengths,
     onMessage,
   }: Pick<ModelRunOptions, "buckets" | "onMessage"> & {
     readonly graph: Graph;
     readonly session: ForwardSession;
     readonly read: readonly { readonly value: Value; readonly shape: readonly number[] }[];
+    readonly lengths: FixedLengths | undefined;
   },
 ): Promise<BucketForward | undefined> {
-  const { inBuckets } = await import("./bucket-forward.ts");
+  const { inBuckets, inFixedBuckets } = await import("./bucket-forward.ts");
+  const shapes = new Map(read.map(({ value, shape }) => [value.name, shape]));
+  if (lengths) {
+    const inputsOf = ({ inputs }: Graph) => inputs.map(({ name, shape = [] }) => ({ name, shape }));
+    return inFixedBuckets(dataset, buckets, { ...lengths, whole: graph, inputsOf, shapes, onMessage });
+  }
   const cut = new Set(
     graph.inputs.flatMap((input) => {
       const { name, declared = [] } = input;
@@ -187,7 +216,6 @@ async function bucketsOf(
       return isFree ? [name] : [];
     }),
   );
-  const shapes = new Map(read.map(({ value, shape }) => [value.name, shape]));
   return inBuckets(dataset, buckets, { ...{ cut, shapes, onMessage }, open: async () => ({ session, cut }) });
 }
 
@@ -204,19 +232,23 @@ function lengthsOf(graph: Graph, feeds: DataFeeds): Record<string, number> {
   return Object.fromEntries(lengths);
 }
 
-/** Brings operators that a backend lacks, or computes wrongly, into other forms, or refuses them. */
+/**
+ * Brings operators that a backend lacks, or computes wrongly, into other forms, or refuses them.
+ * @returns whether the lengths of the data are in the graph from then on
+ */
 async function fitToBackend(
   graph: Graph,
   backend: BackendName,
   { batch, dims }: { readonly batch: number; readonly dims: Readonly<Record<string, number>> },
   { probe }: TrainerRuntime,
-): Promise<void> {
+): Promise<boolean> {
   if (mayBeMiscomputed(graph))
     await (await import("../passes/training/sidestep-faults.ts")).sidestepFaultsOf(graph, probe, batch);
   const passes = await runForms(backend, probe);
-  if (passes.length === 0) return;
+  if (passes.length === 0) return false;
   await inferShapes(graph, probe, { batch, dims, open: true });
   await runPasses(passes, graph, { emit: new Emit(graph, { prefix: stepPrefix }), probe });
+  return true;
 }
 
 /** The inputs through which an objective's labels and mask are read, after a check of the labels. */
@@ -238,6 +270,23 @@ function labelPorts(
   const labels = { ...port(term.labels ?? labelsName, type, labelShape(shape)), ...made };
   if (term.mask === undefined || !objective.maskShape) return [labels];
   return [labels, port(term.mask, "float", objective.maskShape(shape))];
+}
+
+/** The graph that computes values of a model in inference form, without former tokens. */
+async function inferenceGraph(
+  model: Model,
+  wanted: readonly ReadValue[],
+  batchOf: (graph: Graph) => number,
+): Promise<{ readonly graph: Graph; readonly values: readonly Value[]; readonly batch: number }> {
+  const graph = graphOf(model);
+  seedDraws(graph);
+  const values = inferenceOf(graph, wanted);
+  const batch = batchOf(graph);
+  if (mayHaveCache(graph)) {
+    const { emptied } = await import("../passes/training/empty-cache.ts");
+    emptied(graph, { batch });
+  }
+  return { graph, values, batch };
 }
 
 /** Leaves in a graph what values need, in inference form. @returns the values */
