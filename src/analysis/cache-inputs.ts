@@ -3,7 +3,7 @@ import type { DeclaredDim, Value } from "../graph/node.ts";
 import { ownIn } from "../lookup.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import { cacheName } from "./cache-names.ts";
-import { type DimensionOptions, declaredBatchAxis, fedInputs } from "./dimensions.ts";
+import { type DimensionOptions, declaredBatchAxis, fedInputs, missingDimensions } from "./dimensions.ts";
 import { cacheHeadWidth } from "./head-width.ts";
 
 /** An input for keys or values of tokens that came before: a decoder's cache. */
@@ -128,4 +128,10 @@ export function totalLengths(graph: Graph, caches: readonly CacheInput[]): Set<s
     .filter((dim) => typeof dim === "string")
     .filter((dim) => /total/i.test(dim) || lengths.some((length) => dim !== length && dim.includes(length)));
   return new Set(names);
+}
+
+/** Lengths to ask the user for: those of a cache are known, and a decoder's former and new tokens together are as many as its new ones. */
+export function openLengths(graph: Graph, options: DimensionOptions): string[] {
+  const totals = totalLengths(graph, cacheInputs(graph, options));
+  return missingDimensions(graph, withEmptyCache(graph, options)).filter((name) => !totals.has(name));
 }

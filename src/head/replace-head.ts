@@ -1,7 +1,8 @@
 import Long from "long";
 import { adapterParameters } from "../analysis/adapter-names.ts";
 import { isInjected } from "../analysis/block-nodes.ts";
-import { type DimensionOptions, missingDimensions, usualLength } from "../analysis/dimensions.ts";
+import { openLengths } from "../analysis/cache-inputs.ts";
+import { type DimensionOptions, usualLength } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
@@ -108,7 +109,7 @@ export async function replaceHead(model: Model, options: HeadOptions, probe: Pro
 
 /**
  * Infers shapes; lengths that neither the file nor the caller gives (tokens, pixels) are tried with usual ones, because the new
- * classes do not depend on them.
+ * classes do not depend on them. A decoder has no former tokens then: onnxruntime-web refuses lengths that contradict each other.
  * @returns the lengths
  * @throws SorthError that asks for the lengths, if the model does not run with usual ones
  */
@@ -117,7 +118,7 @@ async function withLengths(graph: Graph, probe: Probe, options: DimensionOptions
     await inferShapes(graph, probe, options);
     return options;
   } catch (error) {
-    const missing = missingDimensions(graph, options);
+    const missing = openLengths(graph, options);
     if (missing.length === 0) throw error;
     const usual = Object.fromEntries(missing.map((name) => [name, usualLength(name)]));
     const lengths = { ...options, dims: { ...usual, ...options.dims } };

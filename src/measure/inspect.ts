@@ -1,5 +1,5 @@
-import { cacheInputs, totalLengths, withEmptyCache } from "../analysis/cache-inputs.ts";
-import { type DimensionOptions, exampleFlags, fedInputs, missingDimensions } from "../analysis/dimensions.ts";
+import { openLengths } from "../analysis/cache-inputs.ts";
+import { type DimensionOptions, exampleFlags, fedInputs } from "../analysis/dimensions.ts";
 import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import {
@@ -129,12 +129,6 @@ export interface Inspection {
     readonly reason: string;
   }[];
   readonly advice: readonly string[];
-}
-
-/** Lengths to ask the user for: a decoder's former and new tokens together are as many as its new ones. */
-function openLengths(graph: Graph, options: InspectOptions): string[] {
-  const totals = totalLengths(graph, cacheInputs(graph, options));
-  return missingDimensions(graph, withEmptyCache(graph, options)).filter((name) => !totals.has(name));
 }
 
 /** Lists the contents of a model, with the shapes that the probe finds. `Library.inspect` documents it. */
