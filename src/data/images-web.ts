@@ -58,7 +58,15 @@ export interface LoadedImages extends SplitData {
 }
 
 /** Loads images as a dataset. `loadImages` of the web entry documents it. */
-export function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
+export async function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
+  const wrong = [...files].find((file) => typeof file.path !== "string" || !(file.content instanceof Blob));
+  if (wrong) {
+    throw new UsageError(
+      "images are { path, content }: [...input.files].map((content) => ({ path: content.webkitRelativePath, content }))",
+    );
+  }
+  if (!options?.shape)
+    throw new UsageError("images need the shape of a sample, as in { shape: [3, 224, 224] }");
   const name = options.name ?? (files[0]?.path.split("/")[0] || "the folder");
   const contents = new Map(files.map((file) => [file.path, file]));
   const { classes, train, validation, test } = imageClasses([...contents.keys()], name);

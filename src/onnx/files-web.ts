@@ -21,11 +21,10 @@ export async function readModel(
   external: ReadonlyMap<string, WebFile> = new Map(),
 ): Promise<Model> {
   let content = file;
-  if (!(file instanceof Blob && file.size >= largeFile)) {
+  const isBlob = file instanceof Blob;
+  if (file instanceof Uint8Array || file instanceof ArrayBuffer || (isBlob && file.size < largeFile)) {
     const bytes =
-      file instanceof Uint8Array
-        ? file
-        : new Uint8Array(file instanceof ArrayBuffer ? file : await file.arrayBuffer());
+      file instanceof Uint8Array ? file : new Uint8Array(isBlob ? await file.arrayBuffer() : file);
     const model = decodeModel(bytes);
     if (external.size === 0 && model.externalLocations.size === 0) return model;
     content = bytes;

@@ -1,5 +1,8 @@
+import { checkDataset, checkModel } from "../check-given.ts";
+import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { OptionNames } from "../known-options.ts";
+import type { Model } from "../onnx/model.ts";
 import { checkBuckets, checkNormalization } from "./check-trainer-options.ts";
 import type { ModelRunOptions } from "./model-run.ts";
 
@@ -9,8 +12,14 @@ export const modelRunNames = {
   ...{ threads: true, allowFallback: true, onMessage: true, buckets: true },
 } as const satisfies OptionNames<ModelRunOptions>;
 
-/** @throws UsageError for options of a run over a dataset that would have no effect, or have no such value */
-export function checkRunOptions({ normalize, allowFallback, backend, buckets }: ModelRunOptions): void {
+/** @throws UsageError for options of a run over a dataset that would have no effect, or have no such value, and for what is no model or no dataset */
+export function checkRunOptions(
+  { normalize, allowFallback, backend, buckets }: ModelRunOptions,
+  model: Model,
+  dataset: Dataset,
+): void {
+  checkModel(model);
+  checkDataset(dataset);
   checkNormalization(normalize);
   if (buckets) checkBuckets({ buckets });
   checkFallback(allowFallback, backend);

@@ -1,4 +1,5 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
+import { checkModel } from "../check-given.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
@@ -13,6 +14,7 @@ import {
   seedNumber,
   threadCount,
 } from "../numbers.ts";
+import type { Model } from "../onnx/model.ts";
 import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
@@ -21,6 +23,8 @@ import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { Backend } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
+
+export { checkDataset } from "../check-given.ts";
 
 /** Names of {@link TrainerOptions}. */
 export const trainerOptionNames = {
@@ -102,9 +106,10 @@ export function checkDecides(
 
 /**
  * Checks the options of a run that say nothing about its graph.
- * @throws UsageError for an unknown option, and for a value that an option does not accept
+ * @throws UsageError for an unknown option, for a value that an option does not accept, and for what is no model
  */
-export function checkTrainerOptions(options: TrainerOptions): void {
+export function checkTrainerOptions(options: TrainerOptions, model: Model): void {
+  checkModel(model);
   checkKnown("a Trainer", options, trainerOptionNames);
   checkNumber("the learning rate", options.learningRate, notNegative);
   checkNumber("the penalty's weight", options.penaltyWeight, notNegative);

@@ -47,7 +47,7 @@ export async function evaluateModel(
   runtime: TrainerRuntime,
 ): Promise<ModelEvaluation> {
   checkKnown("evaluateModel", options, evaluateNames);
-  checkRunOptions(options);
+  checkRunOptions(options, model, dataset);
   checkNumber("the number of worst samples", options.worst, countFromZero);
   checkMetrics(options.metrics ?? []);
   const recorded = askedObjective(model, options);

@@ -62,7 +62,7 @@ export async function* predict(
   runtime: TrainerRuntime,
 ): AsyncGenerator<Prediction, void, undefined> {
   checkKnown("predict", options, predictNames);
-  checkRunOptions(options);
+  checkRunOptions(options, model, dataset);
   const found = answersFor(model, dataset, options, runtime);
   if (!options.buckets) return yield* found;
   const inOrder: Prediction[] = [];

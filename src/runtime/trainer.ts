@@ -67,7 +67,7 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    (await import("./check-trainer-options.ts")).checkTrainerOptions(given);
+    (await import("./check-trainer-options.ts")).checkTrainerOptions(given, source);
     const { options: asked, ...parts } = await runOptions(source, given);
     const backend = backendNamed(asked.backend, runtime.backends);
     await checkRuns(backend, asked);
@@ -194,8 +194,9 @@ export class Trainer {
   async #begin(dataset: Dataset, options: FitOptions): Promise<AsyncIterable<TrainingEvent>> {
     const chosen = this.#fitting.begin(dataset, options);
     this.#savedTo = undefined;
+    const { checkDataset, checkDecides, checkFit, checkSamples } = await import("./check-trainer-options.ts");
+    checkDataset(dataset);
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
-    const { checkDecides, checkFit, checkSamples } = await import("./check-trainer-options.ts");
     await checkFit(options, this.#fitting.stored, train, this.#options, this.step.ports);
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);
@@ -288,6 +289,7 @@ export class Trainer {
     dataset: Dataset,
     options: AveragedOption & { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
+    (await import("./check-trainer-options.ts")).checkDataset(dataset);
     this.#chooseNormalization(dataset);
     const average = averageOf(this.step.ports, options);
     const held = () => this.#session.held(average);
