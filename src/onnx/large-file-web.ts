@@ -1,5 +1,5 @@
-import { whatIs } from "../check-given.ts";
 import { UsageError } from "../errors.ts";
+import { whatIs } from "../what-is.ts";
 import { blobFile, externalSource, type WebFile } from "./external-web.ts";
 import { decodeModel, Model, type ModelSource } from "./model.ts";
 import { skim, skimPieces } from "./skim.ts";

@@ -1,8 +1,8 @@
-import { checkDataset, checkModel } from "../check-given.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
+import { checkDataset, checkModel } from "./check-given.ts";
 import { checkBuckets, checkNormalization } from "./check-trainer-options.ts";
 import type { ModelRunOptions } from "./model-run.ts";
 

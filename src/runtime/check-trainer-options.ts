@@ -1,5 +1,4 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
-import { checkModel } from "../check-given.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
@@ -19,12 +18,13 @@ import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import { checkModel } from "./check-given.ts";
 import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { Backend } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
-export { checkDataset } from "../check-given.ts";
+export { checkDataset } from "./check-given.ts";
 
 /** Names of {@link TrainerOptions}. */
 export const trainerOptionNames = {

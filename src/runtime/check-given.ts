@@ -1,6 +1,7 @@
-import type { Dataset } from "./data/dataset.ts";
-import { UsageError } from "./errors.ts";
-import type { Model } from "./onnx/model.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { UsageError } from "../errors.ts";
+import type { Model } from "../onnx/model.ts";
+import { isObject, whatIs } from "../what-is.ts";
 
 /** @throws UsageError for what is no model, such as its bytes, or the promise of one */
 export function checkModel(given: Model): void {
@@ -17,14 +18,4 @@ export function checkDataset(given: Dataset): void {
       ? "these are the parts of data together: give one of them, as in fit(data.train)"
       : `data are what arrayDataset, namedDataset or a loader gives, not ${whatIs(given)}`,
   );
-}
-
-const isObject = (given: unknown): given is object => typeof given === "object" && given !== null;
-
-/** What somebody gave, for messages. */
-export function whatIs(given: unknown): string {
-  if (!isObject(given)) return typeof given === "string" ? `the text ${JSON.stringify(given)}` : `${given}`;
-  const name = given.constructor?.name ?? "Object";
-  if (name === "Promise") return "a promise: await it";
-  return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
 }
