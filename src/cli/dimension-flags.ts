@@ -16,7 +16,11 @@ export function addDimensionFlags(command: Command, batchMeaning: string): void 
 
 /** Declares the flag for free dimensions other than the batch. */
 export function addLengthFlag(command: Command): void {
-  command.option("--dim <name=size>", "size of another free dimension; repeatable", dimension);
+  command.option(
+    "--dim <name=size>",
+    "size of another free dimension, or several with commas; repeatable",
+    dimension,
+  );
 }
 
 /** The library's options for these flags. */

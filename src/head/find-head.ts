@@ -109,7 +109,7 @@ function noLayer(output: Value, found: string): SorthError {
 
 /** The operator on quantized numbers from which a value comes, with no layer on other numbers in between. */
 function roundingBefore(value: Value): Node | undefined {
-  const open = [value];
+  const open = new Set([value]);
   let quantizer: Node | undefined;
   for (const at of open) {
     const node = at.producer;
@@ -117,7 +117,7 @@ function roundingBefore(value: Value): Node | undefined {
     if (/^((MatMul|Conv)Integer|QGemm|QLinear\w+)$/.test(node.opType)) return node;
     const isQuantizer = /^(Dynamic)?QuantizeLinear$/.test(node.opType);
     if (isQuantizer) quantizer ??= node;
-    for (const input of isQuantizer ? [] : node.inputs) if (input && !open.includes(input)) open.push(input);
+    for (const input of isQuantizer ? [] : node.inputs) if (input) open.add(input);
   }
   return quantizer;
 }

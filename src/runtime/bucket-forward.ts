@@ -215,7 +215,7 @@ export class BucketForward {
    * @throws UsageError for a model whose results depend on padding, for labels of padding that count, and for answers of padding
    */
   async check(feeds: ReadonlyMap<string, Tensor>, terms?: readonly Labelled[]): Promise<void> {
-    await this.compare(feeds);
+    await this.#compare(feeds);
     if (terms) return this.checkLabels(terms.filter(({ result }) => this.#ofPlaces.has(result)));
     const [name] = this.#ofPlaces.keys();
     if (name === undefined) return;
@@ -228,7 +228,7 @@ export class BucketForward {
    * Compares the results of a batch with those of the whole length, where there is no padding.
    * @throws UsageError for a model whose results depend on padding
    */
-  async compare(feeds: ReadonlyMap<string, Tensor>): Promise<void> {
+  async #compare(feeds: ReadonlyMap<string, Tensor>): Promise<void> {
     const length = this.#lengthOf(feeds);
     const most = this.#most;
     const mask = feeds.get(attention)?.numbers() ?? [];

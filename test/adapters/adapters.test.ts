@@ -29,6 +29,12 @@ const x4 = Tensor.float(
   [3, 4],
   Array.from({ length: 12 }, (_, i) => Math.sin(i)),
 );
+/** Two samples of three places. */
+const rows = Tensor.float(
+  "x",
+  [2, 3, 4],
+  Array.from({ length: 24 }, (_, i) => Math.sin(i)),
+);
 const images = Tensor.float(
   "x",
   [2, 3, 6, 6],
@@ -57,11 +63,7 @@ const models: Readonly<
     },
   },
   "MatMul and Add of rank 3, its weight behind Transpose and Reshape": {
-    x: Tensor.float(
-      "x",
-      [2, 3, 4],
-      Array.from({ length: 24 }, (_, i) => Math.sin(i)),
-    ),
+    x: rows,
     build: (b) => {
       const x = b.input("x", ["batch", 3, 4]);
       const w = b.op(
@@ -75,11 +77,7 @@ const models: Readonly<
     },
   },
   "matrices with axes of length 1 in front, on the right and on the left": {
-    x: Tensor.float(
-      "x",
-      [2, 3, 4],
-      Array.from({ length: 24 }, (_, i) => Math.sin(i)),
-    ),
+    x: rows,
     build: (b) => {
       const x = b.input("x", ["batch", 3, 4]);
       const h = b.op("MatMul", [x, b.weight("fc1.weight", [1, 4, 5])], "h");
@@ -165,11 +163,7 @@ const models: Readonly<
     kinds: ["lora", "ia3", "ia3 of inputs"],
   },
   "attention with the projections inside": {
-    x: Tensor.float(
-      "x",
-      [2, 3, 4],
-      Array.from({ length: 24 }, (_, i) => Math.sin(i)),
-    ),
+    x: rows,
     build: (b) => {
       b.graph.opsets.set("com.microsoft", 1);
       const x = b.input("x", ["batch", 3, 4]);
