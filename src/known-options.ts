@@ -1,16 +1,52 @@
 import { UsageError } from "./errors.ts";
-
-/** The names of all options of a type: a list that lacks one, or has one too many, does not compile. */
-export type OptionNames<O> = { readonly [K in keyof O]-?: true };
+import { isObject, whatIs } from "./what-is.ts";
 
 /**
- * Refuses an option that nobody reads, such as one whose name is misspelt.
+ * The names of all options of a type: a list that lacks one, or has one too many, does not compile. Those that take a pattern
+ * of names are marked.
+ */
+export type OptionNames<O> = {
+  readonly [K in keyof O]-?: Exclude<O[K], undefined> extends RegExp ? "pattern" : true;
+};
+
+/** What a value is called by the realm that made it: `instanceof` knows only those of its own. */
+const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
+
+/** Whether a value is a regular expression, also one of another realm. */
+export const isPattern = (value: unknown): value is RegExp => tagOf(value) === "RegExp";
+
+/** @throws UsageError for what is no regular expression, such as its text */
+export function checkPattern(option: string, value: unknown): void {
+  if (isPattern(value)) return;
+  throw new UsageError(`${option} takes a regular expression, as in /^fc1$/, not ${whatIs(value)}`);
+}
+
+/** @throws UsageError for what cannot hold options: their entries would all be passed over */
+export function checkOptions(taker: string, given: unknown): void {
+  // Neither are the entries of a list, of a Map and of a promise.
+  if (isObject(given) && !(Symbol.iterator in given) && !("then" in given)) return;
+  throw new UsageError(
+    `${taker} takes its options as an object, as in { name: value }, not ${whatIs(given)}`,
+  );
+}
+
+/**
+ * Refuses an option that nobody reads, such as one whose name is misspelt, and what cannot hold options.
  * @param taker - whose options they are, for the message: `Trainer.create`
  * @throws UsageError that names the option, and the one that is probably meant
  */
-export function checkKnown(taker: string, given: object, names: Readonly<Record<string, true>>): void {
+export function checkKnown(
+  taker: string,
+  given: object,
+  names: Readonly<Record<string, true | "pattern">>,
+): void {
+  checkOptions(taker, given);
   for (const [name, value] of Object.entries(given)) {
-    if (value === undefined || Object.hasOwn(names, name)) continue;
+    if (value === undefined) continue;
+    if (Object.hasOwn(names, name)) {
+      if (names[name] === "pattern") checkPattern(name, value);
+      continue;
+    }
     const plain = (text: string) => text.toLowerCase().replace(/[-_]/g, "");
     const meant = Object.keys(names).find((known) => plain(known) === plain(name));
     const few = Object.keys(names).length <= 12 ? `; it has ${Object.keys(names).join(", ")}` : "";

@@ -3,8 +3,10 @@ export const isObject = (given: unknown): given is object => typeof given === "o
 
 /** What somebody gave, for messages. */
 export function whatIs(given: unknown): string {
-  if (!isObject(given)) return typeof given === "string" ? `the text ${JSON.stringify(given)}` : `${given}`;
-  const name = given.constructor?.name ?? "Object";
+  if (typeof given === "function") return "a function";
+  if (!isObject(given))
+    return typeof given === "string" ? `the text ${JSON.stringify(given)}` : String(given);
+  const name = given.constructor?.name || "Object";
   if (name === "Promise") return "a promise: await it";
   return `${/^[AEIOU]/.test(name) ? "an" : "a"} ${name}`;
 }

@@ -3,6 +3,7 @@ import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Value } from "../graph/node.ts";
 import { valueInfo } from "../graph/proto.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import { decodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
@@ -31,6 +32,7 @@ export interface OnnxAdapterFiles {
  * `Library.encodeOnnxAdapter` documents it.
  */
 export async function encodeOnnxAdapter(model: Model, probe: Probe): Promise<OnnxAdapterFiles> {
+  checkModel(model);
   checkTakesInputs(model);
   const adapter = adapterOf(model);
   const layers = adapter.layers.map((layer) => kindOf(adapter).withoutScaling(layer, adapter));

@@ -2,6 +2,7 @@ import { adaptersKey } from "../analysis/adapter-names.ts";
 import { isInjected } from "../analysis/block-nodes.ts";
 import { foldedFrom } from "../analysis/exporter-names.ts";
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
+import { dimensionNames } from "../analysis/option-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { base64 } from "../block/base64.ts";
@@ -12,6 +13,7 @@ import { graphOf } from "../graph/model-graph.ts";
 import { Value } from "../graph/node.ts";
 import { valueInfo } from "../graph/proto.ts";
 import { classifierOutput, findHeads, type HeadParameter } from "../head/find-head.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count, decayRate, positive, seedNumber } from "../numbers.ts";
 import { encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
@@ -28,10 +30,16 @@ import { type FoundLayer, readingOf } from "./layer.ts";
 import { chosenLayers, inferForLayers } from "./layers.ts";
 import { type Mark, type MarkedLayer, type MarkedParameter, markOf, renamedBy } from "./mark.ts";
 import { NodeWriter } from "./node-writer.ts";
+import { loraNames } from "./option-names.ts";
 import { normsFor } from "./weight-numbers.ts";
+
+const optionNames = {
+  ...{ ...loraNames, ...dimensionNames, onMessage: true },
+} as const satisfies OptionNames<AddAdaptersOptions>;
 
 /** Puts fresh adapters beside the layers of a model. `Library.addAdapters` documents it. */
 export async function addAdapters(model: Model, options: AddAdaptersOptions, probe: Probe): Promise<Model> {
+  checkKnown("addAdapters", options, optionNames);
   const settings = settingsOf(options);
   checkNumber("the seed", options.seed, seedNumber);
   const graph = await graphToAdapt(model, options, probe);

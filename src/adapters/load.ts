@@ -9,12 +9,14 @@ import { graphToAdapt, withAdapters, withNorms } from "./add.ts";
 import { adapterKind, kindOf, otherKind } from "./kinds.ts";
 import { markOf } from "./mark.ts";
 import { layersFor, matched } from "./match.ts";
+import { checkAdapter } from "./merge.ts";
 import { removeAdapters } from "./remove.ts";
 import { withAxesExchanged, withSaved } from "./saved.ts";
 
 /** Puts an adapter beside the layers of a model. `Library.loadAdapter` documents it. */
 export async function loadAdapter(model: Model, adapter: Adapter, probe: Probe): Promise<Model> {
   const mark = markOf(graphOf(model));
+  checkAdapter(adapter);
   const bare = mark ? removeAdapters(model, mark) : model;
   const { model: base, heads } = withSaved(bare, adapter.saved);
   const graph = await graphToAdapt(base, {}, probe);

@@ -4,6 +4,7 @@ import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
 import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import type { OptionNames } from "../known-options.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { equalBytes } from "../onnx/wire.ts";
 import { counted } from "../passes/pass.ts";
@@ -22,6 +23,11 @@ export interface MergeOptions {
   /** Receives messages: how many layers the patterns choose, and weights with the same numbers that the adapter leaves alone. */
   readonly onMessage?: (message: string) => void;
 }
+
+/** Names of {@link MergeOptions}. */
+export const mergeNames = {
+  ...{ include: "pattern", exclude: "pattern", onMessage: true },
+} as const satisfies OptionNames<MergeOptions>;
 
 /** A layer with an adapter to be merged. */
 export interface Change {

@@ -5,15 +5,17 @@ import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { checkKnown } from "../known-options.ts";
 import { anyNumber, checkNumber } from "../numbers.ts";
 import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, type Tensor } from "../onnx/tensor.ts";
+import { isObject, whatIs } from "../what-is.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
 import { adapterKind, reasonToStay } from "./kinds.ts";
 import { markOf } from "./mark.ts";
-import { type Change, changesOf, type MergeOptions, nameFilter } from "./merge-layers.ts";
+import { type Change, changesOf, type MergeOptions, mergeNames, nameFilter } from "./merge-layers.ts";
 import { type Target, targetsOf } from "./merge-targets.ts";
 import { removeAdapters } from "./remove.ts";
 import { withSaved } from "./saved.ts";
@@ -27,6 +29,7 @@ export async function mergeAdapters(
   options: MergeOptions,
   probe: Probe,
 ): Promise<Model> {
+  checkKnown("mergeAdapters", options, mergeNames);
   const given = weighted(adapters);
   const own = hasMark(model);
   if (!own && given.length === 0) {
@@ -65,6 +68,7 @@ export async function unmerge(
   options: MergeOptions,
   probe: Probe,
 ): Promise<Model> {
+  checkKnown("unmerge", options, mergeNames);
   const given = weighted(adapters);
   const takes = nameFilter(options);
   const saved = given.flatMap(({ adapter }) => [...adapter.saved.keys()].filter(takes));
@@ -81,10 +85,20 @@ export async function unmerge(
   );
 }
 
+/** @throws UsageError for what is no adapter, such as the path of its file, or the promise of one */
+export function checkAdapter(given: unknown): asserts given is Adapter {
+  if (isObject(given) && "layers" in given && "saved" in given) return;
+  throw new UsageError(
+    `an adapter is what readAdapter, decodeAdapter or adapterOf gives, not ${whatIs(given)}`,
+  );
+}
+
 function weighted(adapters: Adapter | readonly (Adapter | WeightedAdapter)[]): Required<WeightedAdapter>[] {
-  const list: readonly (Adapter | WeightedAdapter)[] = "layers" in adapters ? [adapters] : adapters;
+  const list: readonly unknown[] = Array.isArray(adapters) ? adapters : [adapters];
   return list.map((one) => {
-    const { adapter, weight = 1 } = "adapter" in one ? one : { adapter: one };
+    const { adapter, weight = 1 } =
+      isObject(one) && "adapter" in one ? (one as WeightedAdapter) : { adapter: one };
+    checkAdapter(adapter);
     checkNumber("the weight of an adapter", weight, anyNumber);
     return { adapter, weight };
   });

@@ -1,4 +1,5 @@
 import type { Graph } from "../graph/graph.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
 
 /** Key of metadata_props under which the adapters of a model are described (src/adapters/mark.ts). */
@@ -30,8 +31,10 @@ function namesIn({ metadata }: Pick<Graph, "metadata">, ...lists: readonly strin
 }
 
 /** Whether a model has adapters beside its layers. */
-export const hasAdapters = (model: Model): boolean =>
-  model.proto.metadataProps?.some(({ key }) => key === adaptersKey) ?? false;
+export const hasAdapters = (model: Model): boolean => {
+  checkModel(model);
+  return model.proto.metadataProps?.some(({ key }) => key === adaptersKey) ?? false;
+};
 
 /** The factor of an adapter: alpha/rank, or alpha/√rank. */
 export const scalingOf = ({

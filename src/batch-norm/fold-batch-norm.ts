@@ -1,5 +1,6 @@
 import { base64 } from "../block/base64.ts";
 import { renameInNode } from "../block/rename-record.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import { decodeNodeProto, decodeTensorProto, decodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
@@ -24,6 +25,7 @@ export const foldBatchNorm = (model: Model): Model => withoutBatchNorm(model, { 
 export const beforeRecovery = (model: Model): Model => withoutBatchNorm(model, { folded: false });
 
 function withoutBatchNorm(model: Model, { folded }: { readonly folded: boolean }): Model {
+  checkModel(model);
   const { layout } = model;
   const found = markIn(layout);
   if (!found) return model;

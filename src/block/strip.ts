@@ -10,6 +10,7 @@ import {
 } from "../analysis/block-nodes.ts";
 import { SorthError } from "../errors.ts";
 import { namesRead } from "../graph/bodies.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import {
   decodeMetadataEntry,
   decodeNodeProto,
@@ -49,6 +50,7 @@ export function strip(model: Model): Model {
 export const stripBlock = (model: Model): Model => withoutAdded(model, { taps: false });
 
 function withoutAdded(model: Model, remove: { readonly taps: boolean }): Model {
+  checkModel(model);
   const layout = model.layout;
   const block = markIn(layout, markKey, damaged);
   const mark = block && parseMark(block.text);

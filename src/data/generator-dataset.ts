@@ -1,9 +1,11 @@
 import { DataError, UsageError } from "../errors.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { ownIn } from "../lookup.ts";
 import { count } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import { isWide } from "../onnx/tensor-data.ts";
+import { whatIs } from "../what-is.ts";
 import type { SourceArray } from "./array-dataset.ts";
 import {
   type BatchArray,
@@ -38,11 +40,19 @@ export interface GeneratorOptions {
   readonly fingerprint?: string;
 }
 
+const optionNames = {
+  ...{ size: true, shapes: true, classes: true, name: true, fingerprint: true },
+} as const satisfies OptionNames<GeneratorOptions>;
+
 /** A dataset whose samples a generator makes. `GeneratorFunctions.generatorDataset` documents it. */
 export async function generatorDataset(
   generate: SampleGenerator,
   options: GeneratorOptions,
 ): Promise<Dataset> {
+  checkKnown("generatorDataset", options, optionNames);
+  if (typeof generate !== "function") {
+    throw new UsageError(`generatorDataset takes a generator function, not ${whatIs(generate)}`);
+  }
   const { size, shapes = {}, classes, name = "the generator", fingerprint } = options;
   if (!count.holds(size)) throw new UsageError(`${name}: size must be ${count.words}, not ${size}`);
   const peek = new Pass(generate, undefined, name);

@@ -5,8 +5,11 @@ import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkNumber, count as someSamples } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import { checkDataset } from "./check-dataset.ts";
 import type { Column, Dataset } from "./dataset.ts";
 import type { FeedPort } from "./feed-array.ts";
 import { DataFeeds, type FeedOptions } from "./feeds.ts";
@@ -23,6 +26,8 @@ export interface SampleFeedOptions {
   readonly onMessage?: ((message: string) => void) | undefined;
 }
 
+const optionNames = { normalize: true, onMessage: true } as const satisfies OptionNames<SampleFeedOptions>;
+
 /** The first samples of a dataset as tensors for a model's inputs. `ModelFunctions.sampleFeeds` documents it. */
 export async function sampleFeeds(
   model: Model,
@@ -30,8 +35,12 @@ export async function sampleFeeds(
   count: number,
   options: SampleFeedOptions = {},
 ): Promise<Map<string, Tensor>> {
+  checkKnown("sampleFeeds", options, optionNames);
+  const graph = graphOf(model);
+  checkDataset(dataset);
+  checkNumber("the number of samples", count, someSamples);
   const size = Math.min(count, dataset.size);
-  const feeds = feedsOfGraph(graphOf(model), dataset, size, options);
+  const feeds = feedsOfGraph(graph, dataset, size, options);
   await feeds.fill(Array.from({ length: size }, (_, index) => index));
   return feeds.tensors();
 }

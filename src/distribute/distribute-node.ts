@@ -5,8 +5,10 @@ import type { Augmentation, AugmentedDataset } from "../data/images/augment.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { UsageError } from "../errors.ts";
 import { given } from "../given.ts";
+import { checkKnown, checkOptions, type OptionNames } from "../known-options.ts";
 import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
-import { Model } from "../onnx/model.ts";
+import { checkModel } from "../onnx/check-model.ts";
+import type { Model } from "../onnx/model.ts";
 import { counted } from "../passes/pass.ts";
 import { subjectOf } from "../penalties/applies.ts";
 import { resolvePlans } from "../penalties/plan.ts";
@@ -16,6 +18,7 @@ import type { FitOptions } from "../runtime/fit-plan.ts";
 import { nodeRuntime } from "../runtime/node.ts";
 import { Trainer } from "../runtime/trainer.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
+import { isObject } from "../what-is.ts";
 import type { Contract } from "./contract.ts";
 import { isReadByWorkers } from "./converted-data-node.ts";
 import { writeDistribution } from "./write-node.ts";
@@ -64,6 +67,11 @@ export interface Distributed {
   readonly exports: boolean;
 }
 
+const optionNames = {
+  ...{ output: true, workers: true, exact: true, data: true, source: true, fit: true },
+  ...{ force: true, onMessage: true },
+} as const satisfies OptionNames<DistributeOptions>;
+
 /** What only the command line knows. */
 interface CalledWith {
   /** How the run was asked for, as run.json keeps it. */
@@ -100,7 +108,12 @@ export async function distribute(
   subject: Model | Trainer,
   options: DistributeOptions & Partial<TrainerOptions>,
 ): Promise<Distributed> {
-  if (!(subject instanceof Model)) return distributeTrainer(subject, options);
+  checkOptions("distribute", options);
+  if (isObject(subject) && "readState" in subject) {
+    checkKnown("distribute", options, optionNames);
+    return distributeTrainer(subject, options);
+  }
+  checkModel(subject);
   const { output: _, workers, exact, data, source, fit, force, ...own } = options;
   const trainer = await Trainer.create(subject, own, nodeRuntime);
   try {

@@ -8,6 +8,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { listed, SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
@@ -24,8 +25,11 @@ export interface FreeBatchOptions {
   readonly onMessage?: (message: string) => void;
 }
 
+const optionNames = { dims: true, onMessage: true } as const satisfies OptionNames<FreeBatchOptions>;
+
 /** Frees the batch of a model that an exporter fixed at one sample. `HeadFunctions.freeBatch` documents it. */
 export async function freeBatch(model: Model, options: FreeBatchOptions, probe: Probe): Promise<Model> {
+  checkKnown("freeBatch", options, optionNames);
   const graph = graphOf(model);
   checkNoArtifact(graph);
   if (isInjected(graph))

@@ -1,3 +1,4 @@
+import { checkModel } from "../onnx/check-model.ts";
 import { knowsFiles, Model, type ModelSource } from "../onnx/model.ts";
 import type { onnx } from "../onnx/schema.js";
 import { chunkSize, storedBytes } from "../onnx/stored.ts";
@@ -10,6 +11,7 @@ import { graphFromProto, graphToProto, type ProtoOptions } from "./proto.ts";
  * @throws SorthError when names clash, or when a node reads a value that nothing defines
  */
 export function graphOf(model: Model): Graph {
+  checkModel(model);
   return graphFromProto(model.proto, model.external);
 }
 

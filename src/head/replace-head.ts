@@ -4,6 +4,7 @@ import { isInjected } from "../analysis/block-nodes.ts";
 import { openLengths } from "../analysis/cache-inputs.ts";
 import { type DimensionOptions, usualLength } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { dimensionNames } from "../analysis/option-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { renameInNode } from "../block/rename-record.ts";
@@ -13,6 +14,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { descendantsOf } from "../graph/reach.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count, seedNumber } from "../numbers.ts";
 import { decodeTensorProto, decodeValueInfoProto, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
@@ -24,6 +26,7 @@ import type { Chunk } from "../onnx/stored.ts";
 import { byteLengthOf, elementCount, externalReference, largeBytes, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { Random } from "../random.ts";
+import { whatIs } from "../what-is.ts";
 import { classifierOutput, findHeads, type Head, type HeadParameter, storedAt } from "./find-head.ts";
 
 /** Options of `replaceHead`. */
@@ -37,6 +40,11 @@ export interface HeadOptions extends DimensionOptions {
   /** Receives a sentence that names the layer. */
   readonly onMessage?: (message: string) => void;
 }
+
+const optionNames = {
+  ...dimensionNames,
+  ...{ classes: true, prediction: true, seed: true, onMessage: true },
+} as const satisfies OptionNames<HeadOptions>;
 
 /** A stored tensor that becomes another one. */
 interface Replacement {
@@ -64,7 +72,13 @@ function headsOf(graph: Graph, output: string): Head[] {
 
 /** Gives a model new classes. `HeadFunctions.replaceHead` documents it. */
 export async function replaceHead(model: Model, options: HeadOptions, probe: Probe): Promise<Model> {
+  checkKnown("replaceHead", options, optionNames);
   const { classes, prediction, seed = 0, onMessage } = options;
+  if (typeof classes !== "number" && !Array.isArray(classes)) {
+    throw new UsageError(
+      `classes of replaceHead are their number, or a list of their names, not ${whatIs(classes)}`,
+    );
+  }
   const names = typeof classes === "number" ? undefined : classes;
   const units = typeof classes === "number" ? classes : classes.length;
   checkNumber("the number of classes", units, count);

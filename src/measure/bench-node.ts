@@ -1,12 +1,16 @@
 import { strip } from "../block/strip.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count, notNegative } from "../numbers.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import { planOf } from "../penalties/plan.ts";
 import { planText } from "../penalties/text.ts";
 import { modelFacts } from "../programs/model-facts.ts";
+import { trainerOptionNames } from "../runtime/check-trainer-options.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import { type BackendTimes, type BenchmarkForm, benchmarkStep } from "./step-benchmark-node.ts";
@@ -32,12 +36,23 @@ export interface BenchOptions extends Omit<TrainerOptions, "backend" | "learning
 /** A low learning rate, because a network that has learned its only batches by heart computes with denormal numbers, which is slow. */
 const usualRate = 1e-5;
 
+const { backend: _backend, learningRate: _learningRate, ...trainerNames } = trainerOptionNames;
+
+const optionNames = {
+  ...trainerNames,
+  ...{ backends: true, dataset: true, rounds: true, roundTime: true, profile: true },
+  ...{ signal: true, onProgress: true },
+} as const satisfies OptionNames<BenchOptions>;
+
 /** Times a training step. `bench` of the library documents it. */
 export async function bench(
   model: Model,
   options: BenchOptions,
   { backends, probe }: Pick<TrainerRuntime, "backends" | "probe">,
 ): Promise<BackendTimes[]> {
+  checkKnown("bench", options, optionNames);
+  checkModel(model);
+  if (options.dataset !== undefined) checkDataset(options.dataset);
   const { backends: asked, dataset, rounds = 7, roundTime = 200, profile = false, ...others } = options;
   const { signal, onProgress, ...own } = others;
   checkNumber("the number of rounds", rounds, count);

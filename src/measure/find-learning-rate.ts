@@ -1,9 +1,12 @@
 import { stepsPerEpoch } from "../data/batches.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { NumericError, UsageError } from "../errors.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, countFromZero, type NumberRange, positive } from "../numbers.ts";
 import { planOf } from "../penalties/plan.ts";
 import { batchOf } from "../programs/step-ports.ts";
+import { checkTrainer } from "../runtime/check-trainer.ts";
 import { Trainer } from "../runtime/trainer.ts";
 import type { TrainerRuntime } from "../runtime/trainer-runtime.ts";
 import { suggestedRates } from "./suggested-rates.ts";
@@ -21,6 +24,10 @@ export interface FindLearningRateOptions {
   /** Called after each step, for progress. */
   readonly onStep?: (point: LearningRatePoint, done: number, steps: number) => void;
 }
+
+const optionNames = {
+  ...{ min: true, max: true, steps: true, signal: true, onStep: true },
+} as const satisfies OptionNames<FindLearningRateOptions>;
 
 /** One step of {@link Library.findLearningRate}. */
 export interface LearningRatePoint {
@@ -62,6 +69,9 @@ export async function findLearningRate(
   options: FindLearningRateOptions,
   runtime: TrainerRuntime,
 ): Promise<FoundLearningRate> {
+  checkTrainer(trainer);
+  checkDataset(dataset);
+  checkKnown("findLearningRate", options, optionNames);
   const { min = 1e-7, max = 10, steps = 100, signal, onStep } = options;
   checkNumber("min, the first learning rate,", min, positive);
   checkNumber("max, the last learning rate,", max, positive);

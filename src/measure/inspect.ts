@@ -2,6 +2,7 @@ import { openLengths } from "../analysis/cache-inputs.ts";
 import { type DimensionOptions, exampleFlags, fedInputs } from "../analysis/dimensions.ts";
 import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { dimensionNames, parameterNames, shareNames } from "../analysis/option-names.ts";
 import {
   type ConstantValue,
   findParameters,
@@ -26,6 +27,7 @@ import { listed, messageOf } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node, Value } from "../graph/node.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { writeOutBodies } from "../passes/expansion/expand-bodies.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
@@ -36,6 +38,10 @@ import { exportAdvice, type Producer } from "./export-advice.ts";
 
 /** Options of {@link inspect}. */
 export interface InspectOptions extends DimensionOptions, ParameterOptions, ShareOptions {}
+
+const optionNames = {
+  ...{ ...dimensionNames, ...parameterNames, ...shareNames },
+} as const satisfies OptionNames<InspectOptions>;
 
 /** A tensor of a model's interface. */
 export interface InspectedValue {
@@ -133,6 +139,7 @@ export interface Inspection {
 
 /** Lists the contents of a model, with the shapes that the probe finds. `Library.inspect` documents it. */
 export async function inspect(model: Model, options: InspectOptions, probe: Probe): Promise<Inspection> {
+  checkKnown("inspect", options, optionNames);
   const graph = graphOf(model);
   const kind = artifactKind(graph);
   const training = trainingModelOf(graph);

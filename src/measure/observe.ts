@@ -1,7 +1,11 @@
 import type { Probe } from "../analysis/probe.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { messageOf } from "../errors.ts";
+import { given } from "../given.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
+import { checkTrainer } from "../runtime/check-trainer.ts";
 import type { TrainingEvent } from "../runtime/events.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { LayerAngles } from "./angle-report.ts";
@@ -50,6 +54,10 @@ export interface ObserveOptions extends Pick<TrainerAngleOptions, "weights" | "s
   readonly onMessage?: (message: string) => void;
 }
 
+const optionNames = {
+  ...{ weights: true, samples: true, gamma: true, gradients: true, onMessage: true },
+} as const satisfies OptionNames<ObserveOptions>;
+
 /** Passes on the events of a run, with measurements between them. `Library.observe` documents it. */
 export async function* observe(
   trainer: Trainer,
@@ -58,6 +66,9 @@ export async function* observe(
   options: ObserveOptions,
   probe: Probe,
 ): AsyncGenerator<TrainingEvent | ObservationEvent, void, undefined> {
+  checkTrainer(trainer);
+  checkDataset(dataset);
+  checkKnown("observe", options, optionNames);
   const observer = new Observer(trainer, dataset, options, probe);
   // The penalty's weight over the run depends on the run's length, which is known after the first step.
   let beginning = trainer.steps === 0 ? await observer.look(0, 0) : undefined;
@@ -128,10 +139,11 @@ class Observer {
   }
 
   async #angles(): Promise<AnglesEvent["layers"]> {
+    const { weights, samples, gamma } = this.#options;
     const layers = await trainerAngles(
       this.#trainer,
       this.#dataset,
-      { ...this.#options, onLimit: (what) => this.#limited(what) },
+      { ...given({ weights, samples, gamma }), onLimit: (what) => this.#limited(what) },
       this.#probe,
       this.#attempt,
     );

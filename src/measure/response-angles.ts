@@ -10,6 +10,7 @@ import { UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, elementCount, type Tensor } from "../onnx/tensor.ts";
 import { writeOutBodies } from "../passes/expansion/expand-bodies.ts";
@@ -17,6 +18,7 @@ import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
+import { angleNames } from "./angle-names.ts";
 import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
 import { type AngleStatistics, PairCollector, type PairOptions } from "./pair-statistics.ts";
@@ -24,6 +26,10 @@ import { addResponseSums, type ResponseSums } from "./response-gram.ts";
 import { mostSums } from "./response-memory.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { affordableUnits, type RunLimits, sampledIndices, unitSample } from "./unit-sample.ts";
+
+const optionNames = {
+  ...{ ...angleNames, gamma: true, batch: true, cosines: true, most: true },
+} as const satisfies OptionNames<ResponseAngleOptions & RunLimits & { readonly most?: number }>;
 
 /**
  * Measures the angles between the responses of the units of each layer on given data. `Library.responseAngles` documents it.
@@ -37,6 +43,7 @@ export async function responseAngles(
   probe: Probe,
   choose: (graph: Graph, sites: readonly Site[]) => readonly Site[] = (_, sites) => sites,
 ): Promise<AngleReport<LayerResponseAngles>> {
+  checkKnown("responseAngles", options, optionNames);
   const { gamma = 10, batch = 64 } = options;
   if (!(gamma > 0)) throw new UsageError(`gamma must be above 0, not ${gamma}`);
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);

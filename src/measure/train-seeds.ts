@@ -1,8 +1,11 @@
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { given } from "../given.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, countFromZero } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
+import { fitNames, trainerOptionNames } from "../runtime/check-trainer-options.ts";
 import type { EvaluationResult, TrainingEvent } from "../runtime/events.ts";
 import type { FitOptions } from "../runtime/fit-plan.ts";
 import { Trainer } from "../runtime/trainer.ts";
@@ -21,6 +24,13 @@ export interface TrainSeedsOptions
   /** Called with each event of each run. */
   readonly onEvent?: (event: TrainingEvent, seed: number) => void;
 }
+
+const { seed: _seed, ...trainerNames } = trainerOptionNames;
+const { checkpoint: _checkpoint, keep: _keep, otherData: _otherData, ...ownFitNames } = fitNames;
+
+const optionNames = {
+  ...{ ...trainerNames, ...ownFitNames, seeds: true, test: true, onEvent: true },
+} as const satisfies OptionNames<TrainSeedsOptions>;
 
 /** The results of a run with one of the seeds. */
 export interface SeedFigures {
@@ -55,6 +65,9 @@ export async function trainSeeds(
   options: TrainSeedsOptions,
   runtime: TrainerRuntime,
 ): Promise<SeedsResult> {
+  checkKnown("trainSeeds", options, optionNames);
+  checkDataset(dataset);
+  if (options.test) checkDataset(options.test);
   const { seeds, test, onEvent, epochs, maxSteps, validation, monitor, earlyStop, ...others } = options;
   const { callbacks, signal, ...own } = others;
   const fit = given({ epochs, maxSteps, validation, monitor, earlyStop, callbacks, signal });

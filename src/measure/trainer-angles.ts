@@ -2,9 +2,12 @@ import { adaptedSites } from "../adapters/adapted-sites.ts";
 import { hasAdapters } from "../analysis/adapter-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { drawn } from "../data/batches.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { sampleFeeds } from "../data/sample-feeds.ts";
 import { given } from "../given.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkTrainer } from "../runtime/check-trainer.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
 import { responseAngles } from "./response-angles.ts";
@@ -27,6 +30,10 @@ export interface TrainerAngleOptions {
   readonly full?: boolean;
 }
 
+const optionNames = {
+  ...{ weights: true, samples: true, gamma: true, vectors: true, cosines: true, full: true, onLimit: true },
+} as const satisfies OptionNames<TrainerAngleOptions & Pick<RunLimits, "onLimit">>;
+
 /** The angles of one layer of a run. */
 export interface TrainerAngles {
   readonly name: string;
@@ -45,6 +52,9 @@ export async function trainerAngles(
   probe: Probe,
   attempt: Attempt = (_, measurement) => measurement(),
 ): Promise<TrainerAngles[]> {
+  checkTrainer(trainer);
+  checkDataset(dataset);
+  checkKnown("trainerAngles", options, optionNames);
   const { weights = true, samples = 256, gamma, vectors = false, cosines = false } = options;
   if (!weights && samples === 0) return [];
   const model = await attempt("angles", async () => {

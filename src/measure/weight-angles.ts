@@ -1,6 +1,7 @@
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { hiddenLayers } from "../analysis/hidden-sites.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { dimensionNames } from "../analysis/option-names.ts";
 import { parameterValue } from "../analysis/parameter-value.ts";
 import type { Probe } from "../analysis/probe.ts";
 import type { Site } from "../analysis/site-types.ts";
@@ -9,6 +10,7 @@ import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { messageOf } from "../errors.ts";
 import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
@@ -16,6 +18,7 @@ import { liftBodyConstants } from "../passes/expansion/lift-body-constants.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { weightOf } from "../penalties/layer.ts";
+import { angleNames } from "./angle-names.ts";
 import { randomSpread, welchBound } from "./angle-references.ts";
 import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from "./angle-report.ts";
 import { convolutionOf, convolutionSpectrum } from "./convolution-spectrum.ts";
@@ -48,12 +51,17 @@ export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
   readonly vectors?: boolean;
 }
 
+const optionNames = {
+  ...{ ...dimensionNames, ...angleNames, spectra: true, vectors: true },
+} as const satisfies OptionNames<WeightAngleOptions & RunLimits>;
+
 /** Measures the angles between the weight vectors of the units of each layer. `Library.weightAngles` documents it. */
 export async function weightAngles(
   model: Model,
   options: WeightAngleOptions & RunLimits,
   probe: Probe,
 ): Promise<AngleReport<LayerWeightAngles>> {
+  checkKnown("weightAngles", options, optionNames);
   const { batch, dims } = options;
   const graph = graphOf(model);
   checkNoArtifact(graph);

@@ -1,6 +1,7 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
+import { checkModel } from "./check-model.ts";
 import { checkedLocation } from "./external.ts";
 import { carryExternalData, externalReader, notOrdinary, realPlace } from "./external-node.ts";
 import { Model, type ModelSource } from "./model.ts";
@@ -82,6 +83,7 @@ async function skimmedModel(path: string, from: number, source: ModelSource): Pr
  * file of the same name with other content, or when the model is larger than protobuf allows (2 GB)
  */
 export async function writeModel(model: Model, path: string, options: WriteOptions = {}): Promise<void> {
+  checkModel(model);
   await writeWithData(model, path, options);
 }
 

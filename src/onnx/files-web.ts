@@ -1,3 +1,4 @@
+import { checkModel } from "./check-model.ts";
 import type { WebFile } from "./external-web.ts";
 import { decodeModel, type Model } from "./model.ts";
 import { blobParts } from "./stored.ts";
@@ -34,5 +35,6 @@ export async function readModel(
 
 /** A model as a Blob to download, without its external data. */
 export function modelBlob(model: Model): Blob {
+  checkModel(model);
   return new Blob(blobParts(model.pieces), { type: "application/octet-stream" });
 }

@@ -1,3 +1,4 @@
+import { checkModel } from "./check-model.ts";
 import { decodeModelProto } from "./codec.ts";
 import { encodeInPieces } from "./encode-in-pieces.ts";
 import { externalLocations } from "./external.ts";
@@ -200,5 +201,6 @@ export function decodeModel(bytes: Uint8Array, source: ModelSource = {}): Model 
 
 /** The bytes of an ONNX file that holds the model. */
 export function encodeModel(model: Model): Uint8Array {
+  checkModel(model);
   return model.bytes;
 }

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { checkOptions, isPattern } from "../known-options.ts";
 import { anyNumber, checkNumber, type NumberRange } from "../numbers.ts";
 import { regularExpression } from "../regular-expression.ts";
 import type { OptimizerOptions } from "./transformation.ts";
@@ -25,6 +26,7 @@ export function checkedOptions<O extends OptimizerOptions>(
   given: Given<O>,
   ranges: OptionRanges<O>,
 ): Chosen<O> {
+  checkOptions(`the ${of}`, given);
   const options: Record<string, number | boolean | string> = { ...defaults };
   for (const [name, raw] of Object.entries(given)) {
     if (!Object.hasOwn(defaults, name)) {
@@ -32,7 +34,7 @@ export function checkedOptions<O extends OptimizerOptions>(
       throw new UsageError(`the ${of} has no option "${name}"; it has ${names}`);
     }
     if (raw === undefined) continue;
-    const value: unknown = raw instanceof RegExp ? String(raw) : raw;
+    const value: unknown = isPattern(raw) ? String(raw) : raw;
     const option = `option ${name} of the ${of}`;
     if (typeof value !== typeof defaults[name]) {
       throw new UsageError(`${option} must be a ${typeof defaults[name]}, not ${String(value)}`);

@@ -3,7 +3,7 @@ import type { Penalty } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
 
 const planNames = {
-  ...{ penalty: true, weight: true, include: true, exclude: true, schedule: true, frozen: true },
+  ...{ penalty: true, weight: true, include: "pattern", exclude: "pattern", schedule: true, frozen: true },
 } as const satisfies OptionNames<PenaltyPlan>;
 
 /** @throws UsageError for a plan with a field that nobody reads */

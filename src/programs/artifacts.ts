@@ -63,8 +63,8 @@ export async function buildArtifacts(
   options: ArtifactOptions,
   probe: Probe,
 ): Promise<Artifacts> {
-  const { optimizer, adamw } = options;
   checkKnown("buildArtifacts", options, optionNames);
+  const { optimizer, adamw } = options;
   checkOfficial(optimizer ?? "adamw");
   if (optimizer === "sgd" && adamw && Object.keys(adamw).length > 0) {
     throw new UsageError(

@@ -6,6 +6,7 @@ import { strip } from "../block/strip.ts";
 import { NumericError, SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
@@ -35,6 +36,7 @@ export function withWeights(
   weights: ReadonlyMap<string, Tensor>,
   options: LossOptions & { readonly keepPenalty?: boolean } = {},
 ): Model {
+  checkModel(model);
   const injected = model.proto.metadataProps?.some(({ key }) => key === markKey) ?? false;
   const original = injected && !options.keepPenalty ? strip(model) : model;
   const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));

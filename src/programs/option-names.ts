@@ -1,3 +1,4 @@
+import { parameterNames, shareNames } from "../analysis/option-names.ts";
 import type { OptionNames } from "../known-options.ts";
 import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
 import type { TrainingOptions } from "./training-gradients.ts";
@@ -16,13 +17,9 @@ export const lossOptionNames = {
   ...{
     siamese: true,
     penalties: true,
-    trainable: true,
-    alsoTrain: true,
-    freeze: true,
-    tie: true,
-    untie: true,
   },
-  ...{ recompute: true, checkpointEvery: true, straightThrough: true, detach: true, onMessage: true },
+  ...{ ...parameterNames, ...shareNames, detach: "pattern" },
+  ...{ recompute: true, checkpointEvery: true, straightThrough: true, onMessage: true },
 } as const satisfies OptionNames<LossOptions>;
 
 /** Names of {@link TrainingFormOptions}. */
@@ -54,4 +51,4 @@ export const stepOptionNames = {
   ...runOptionNames,
   ...{ lower: true, movesMomentum: true, profile: true },
 } as const satisfies OptionNames<TrainingOptions & UpdateOptions & { readonly movesMomentum?: boolean }> &
-  Readonly<Record<string, true>>;
+  Readonly<Record<string, true | "pattern">>;

@@ -1,5 +1,6 @@
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import { listed, UsageError } from "../errors.ts";
+import { checkPattern } from "../known-options.ts";
 import { checkNumber, count, notNegative } from "../numbers.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import type { ParameterGroup, UpdateOptions } from "./options.ts";
@@ -62,9 +63,7 @@ export function grouped(
 
 function checkGroup(group: ParameterGroup): void {
   const { match, learningRate, weightDecay, freezeUntil } = group;
-  if (!(match instanceof RegExp)) {
-    throw new UsageError(`the match of a group is a regular expression, not ${String(match)}`);
-  }
+  checkPattern("match", match);
   checkNumber(`the learning rate of the group ${match.source}`, learningRate, notNegative);
   checkNumber(`the weight decay of the group ${match.source}`, weightDecay, notNegative);
   checkNumber(`the step until which the group ${match.source} is frozen`, freezeUntil, count);

@@ -47,6 +47,8 @@ export interface Step {
 
 /** Writes one training step as a graph. `Library.buildStep` documents it. */
 export async function buildStep(model: Model, options: StepOptions, probe: Probe): Promise<Step> {
+  const { checkInitial, checkStepNames } = await import("./check-initial.ts");
+  checkStepNames(options);
   const { lower } = options;
   const given = await chosenOptimizer(options);
   const ownForm = lower !== undefined && given.treatment !== undefined;
@@ -61,8 +63,6 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     momentum: options.movesMomentum ? program.input("momentum", type, []) : undefined,
   };
   const statistics = await runningStatistics(program, options.runningVariance, scaling);
-  const { checkInitial, checkStepNames } = await import("./check-initial.ts");
-  checkStepNames(options);
   checkInitial(program.initial, statistics, options);
 
   program.dropOutputs();

@@ -1,11 +1,15 @@
 import { type ModelPart, parametersOfPart } from "../analysis/model-part.ts";
 import { escaped } from "../analysis/name-patterns.ts";
+import { shareNames } from "../analysis/option-names.ts";
 import { findParameters, type ParameterOptions } from "../analysis/parameters.ts";
 import type { ShareOptions } from "../analysis/shared-initializers.ts";
+import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
+import { isObject, whatIs } from "../what-is.ts";
 
 /** Options of `trainablePart`. */
 export interface TrainablePartOptions extends ShareOptions, Pick<ParameterOptions, "alsoTrain" | "freeze"> {
@@ -15,12 +19,17 @@ export interface TrainablePartOptions extends ShareOptions, Pick<ParameterOption
   readonly onMessage?: (message: string) => void;
 }
 
+const optionNames = {
+  ...{ ...shareNames, alsoTrain: "pattern", freeze: "pattern", withHead: true, onMessage: true },
+} as const satisfies OptionNames<TrainablePartOptions>;
+
 /** A pattern that matches the parameters of a part. `HeadFunctions.trainablePart` documents it. */
-export function trainablePart(
-  model: Model,
-  part: ModelPart,
-  { withHead, onMessage, ...options }: TrainablePartOptions = {},
-): RegExp {
+export function trainablePart(model: Model, part: ModelPart, given: TrainablePartOptions = {}): RegExp {
+  checkKnown("trainablePart", given, optionNames);
+  const { withHead, onMessage, ...options } = given;
+  if (part !== "biases" && !(isObject(part) && "lastBlocks" in part)) {
+    throw new UsageError(`a part of a model is "biases" or { lastBlocks: 2 }, not ${whatIs(part)}`);
+  }
   if (part !== "biases") checkNumber("the number of blocks", part.lastBlocks, count);
   const graph = graphOf(model);
   liftParameters(graph, options, model.external);

@@ -1,15 +1,22 @@
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { OptionNames } from "../known-options.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
-import { checkDataset, checkModel } from "./check-given.ts";
 import { checkBuckets, checkNormalization } from "./check-trainer-options.ts";
 import type { ModelRunOptions } from "./model-run.ts";
+import type { SessionOptions } from "./step-session.ts";
+
+/** Names of {@link SessionOptions}. */
+export const sessionNames = {
+  ...{ threads: true, allowFallback: true, onMessage: true },
+} as const satisfies OptionNames<SessionOptions>;
 
 /** Names of {@link ModelRunOptions}. */
 export const modelRunNames = {
-  ...{ output: true, batch: true, normalize: true, backend: true, signal: true },
-  ...{ threads: true, allowFallback: true, onMessage: true, buckets: true },
+  ...sessionNames,
+  ...{ output: true, batch: true, normalize: true, backend: true, signal: true, buckets: true },
 } as const satisfies OptionNames<ModelRunOptions>;
 
 /** @throws UsageError for options of a run over a dataset that would have no effect, or have no such value, and for what is no model or no dataset */

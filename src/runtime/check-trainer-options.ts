@@ -1,4 +1,5 @@
-import type { LoraOptions } from "../adapters/adapter.ts";
+import { loraNames } from "../adapters/option-names.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
@@ -13,18 +14,19 @@ import {
   seedNumber,
   threadCount,
 } from "../numbers.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
 import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import { checkModel } from "./check-given.ts";
 import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { Backend } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
-export { checkDataset } from "./check-given.ts";
+// Loaded with the checks.
+export { OwnEvaluation } from "./own-evaluation.ts";
 
 /** Names of {@link TrainerOptions}. */
 export const trainerOptionNames = {
@@ -33,18 +35,20 @@ export const trainerOptionNames = {
 } as const satisfies OptionNames<TrainerOptions>;
 
 const groupNames = {
-  ...{ match: true, learningRate: true, weightDecay: true, freezeUntil: true },
+  ...{ match: "pattern", learningRate: true, weightDecay: true, freezeUntil: true },
 } as const satisfies OptionNames<ParameterGroup>;
 
-const loraNames = {
-  ...{ rank: true, alpha: true, dropout: true, scaling: true, dora: true, ia3: true },
-  ...{ include: true, exclude: true, feedforward: true, trainHead: true, seed: true },
-} as const satisfies OptionNames<LoraOptions>;
-
-const fitNames = {
+/** Names of {@link FitOptions}. */
+export const fitNames = {
   ...{ epochs: true, maxSteps: true, validation: true, checkpoint: true, monitor: true, keep: true },
   ...{ earlyStop: true, callbacks: true, otherData: true, signal: true },
 } as const satisfies OptionNames<FitOptions>;
+
+/** @throws UsageError for what is no dataset, and for an option that `Trainer.evaluate` does not have */
+export function checkEvaluates(dataset: Dataset, options: object): void {
+  checkDataset(dataset);
+  checkKnown("evaluate", options, { averaged: true, signal: true });
+}
 
 const earlyStopNames = {
   ...{ patience: true, minimumChange: true, monitor: true },
@@ -52,17 +56,14 @@ const earlyStopNames = {
 
 /**
  * @param stored - the plan of the run that is resumed
- * @throws UsageError for an option that a fit does not have, or that does nothing; SorthError for samples that a loss of
- *   embeddings cannot pair
+ * @throws UsageError for what is no dataset, for an option that a fit does not have, and for one that does nothing
  */
-export async function checkFit(
-  options: FitOptions,
-  stored: FitPlan | undefined,
-  train: Dataset,
-  { objective }: Pick<TrainerOptions, "objective">,
-  ports: StepPorts,
-): Promise<void> {
+export function checkFitOptions(dataset: Dataset, options: FitOptions, stored: FitPlan | undefined): void {
+  checkDataset(dataset);
   checkKnown("fit", options, fitNames);
+  if (options.validation !== undefined && typeof options.validation !== "number") {
+    checkDataset(options.validation);
+  }
   checkNumber("the number of checkpoints to keep", options.keep, count);
   if (options.earlyStop === false && stored && !stored.earlyStop) {
     throw new UsageError("the run does not end early: leave out earlyStop (--no-early-stop)");
@@ -73,6 +74,14 @@ export async function checkFit(
     checkNumber("the patience of early stopping", stop.patience, count);
     checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
   }
+}
+
+/** @throws SorthError for samples that a loss of embeddings cannot pair */
+export async function checkFit(
+  train: Dataset,
+  { objective }: Pick<TrainerOptions, "objective">,
+  ports: StepPorts,
+): Promise<void> {
   if (objective && termsOf(objective).some((term) => isOfEmbeddings(term.objective))) {
     (await import("../data/pairs.ts")).checkPairs(train, objective, ports);
   }

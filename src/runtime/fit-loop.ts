@@ -81,6 +81,8 @@ export class FitLoop {
   #learningRate = 0;
   /** Why the run ends before its last step. */
   #stopped: "early" | "callback" | undefined;
+  /** Whether the trainer was released, so that there is no session any more. */
+  #left = false;
 
   /** @throws SorthError when data do not fit the model */
   constructor(run: FitParts) {
@@ -114,13 +116,22 @@ export class FitLoop {
     this.#stopped = "callback";
   }
 
+  /** Ends the run after the current step, without whatever needs a session. */
+  leave(): void {
+    this.#left = true;
+  }
+
   /** Trains from the run's position to its end. */
   async *events(): Events {
     try {
       yield* this.#allEvents();
+    } catch (error) {
+      if (!this.#left) throw error;
     } finally {
       this.#run.train.close?.();
     }
+    const stopped = this.#whyStopped;
+    yield { event: "end", ...this.#means(), ...this.#figures, ...(stopped && { stopped }) };
   }
 
   async *#allEvents(): Events {
@@ -132,13 +143,12 @@ export class FitLoop {
     while (this.#goesOn(this.#steps.totalSteps)) {
       yield* this.#epoch();
       // An abort may come before the first step of an epoch.
-      if (this.#isBetweenEpochs && position.counted > 0) yield* this.#endOfEpoch();
+      if (this.#isBetweenEpochs && position.counted > 0 && !this.#left) yield* this.#endOfEpoch();
     }
-    const stopped = this.#whyStopped;
-    if (stopped === "early") position.endedEarly = true;
+    if (this.#left) return;
+    if (this.#whyStopped === "early") position.endedEarly = true;
     if (!this.#isBetweenEpochs) await this.#checkState();
     if (checkpoint && (!this.#isBetweenEpochs || position.endedEarly)) await save(checkpoint, ["last"]);
-    yield { event: "end", ...this.#means(), ...this.#figures, ...(stopped && { stopped }) };
   }
 
   /** A run that was interrupted at the epoch where early stopping ends it ends there; one that had ended goes on. */
@@ -150,7 +160,7 @@ export class FitLoop {
   }
 
   get #whyStopped(): EndEvent["stopped"] {
-    if (this.#run.signal?.aborted) return "aborted";
+    if (this.#run.signal?.aborted || this.#left) return "aborted";
     const { step } = this.#run.position;
     if (this.#stopped && step < this.#steps.totalSteps) return this.#stopped;
     return step < this.#steps.planned ? "max-steps" : undefined;
@@ -275,7 +285,7 @@ export class FitLoop {
 
   /** Whether the run ends after the current step. */
   get #isOver(): boolean {
-    return this.#run.signal?.aborted || this.#stopped !== undefined;
+    return this.#run.signal?.aborted || this.#left || this.#stopped !== undefined;
   }
 
   get #isBetweenEpochs(): boolean {

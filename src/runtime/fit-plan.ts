@@ -1,10 +1,8 @@
 import { splitValidation, stepsPerEpoch } from "../data/batches.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { FileError, UsageError } from "../errors.ts";
 import { given } from "../given.ts";
-import { parsedJson } from "../json.ts";
-import { checkNumber, count, notNegative, properShare } from "../numbers.ts";
+import { checkNumber, count, properShare } from "../numbers.ts";
 import type { TrainingCallback } from "./callbacks.ts";
 
 /** Options of {@link Trainer.fit}. A resumed run keeps its former value of every option that is left out. */
@@ -56,6 +54,9 @@ export interface FitPlan {
   readonly earlyStop?: EarlyStop;
 }
 
+/** Refuses data that differ from those of a plan. Only a resumed run loads it. */
+type CheckData = (dataset: Dataset, validation: FitOptions["validation"], stored: FitPlan) => void;
+
 /** Options of a fit, with those of the resumed run as defaults. */
 export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation" | "monitor" | "keep"> & {
   readonly epochs: number;
@@ -65,15 +66,14 @@ export type ChosenFit = Pick<FitOptions, "maxSteps" | "validation" | "monitor" |
 /**
  * Fills in the options that the caller left out.
  * @param stored - the plan in the checkpoint that is resumed
- * @throws UsageError for numbers out of range, and for data that differ from those of the resumed run
+ * @throws UsageError for numbers out of range
  */
-function chosenFit(dataset: Dataset, options: FitOptions, stored: FitPlan | undefined): ChosenFit {
+function chosenFit(options: FitOptions, stored: FitPlan | undefined): ChosenFit {
   checkNumber("the number of epochs", options.epochs, count);
   checkNumber("the number of steps", options.maxSteps, count);
   if (typeof options.validation === "number" && options.validation !== 0) {
     checkNumber("the share of the data for validation", options.validation, properShare);
   }
-  if (stored && !options.otherData) checkSameData(dataset, options.validation, stored);
   // New epochs replace the end of the run, and with it the stored maxSteps.
   const maxSteps = options.maxSteps ?? (options.epochs === undefined ? stored?.maxSteps : undefined);
   const validation =
@@ -124,16 +124,23 @@ export function planOf(dataset: Dataset, { validation, ...others }: ChosenFit): 
 export class Fitting {
   /** The plan in the checkpoint that is resumed. */
   readonly stored: FitPlan | undefined;
+  readonly #checkData: CheckData | undefined;
   #now: { readonly dataset: Dataset; readonly chosen: ChosenFit } | undefined;
   #plan: FitPlan | undefined;
 
-  constructor(stored?: FitPlan) {
+  constructor(stored?: FitPlan, checkData?: CheckData) {
     this.stored = stored;
+    this.#checkData = checkData;
   }
 
-  /** The options of a fit, completed by {@link chosenFit}. */
+  /**
+   * The options of a fit, completed by {@link chosenFit}.
+   * @throws UsageError for numbers out of range, and for data that differ from those of the resumed run
+   */
   chosen(dataset: Dataset, options: FitOptions): ChosenFit {
-    return chosenFit(dataset, options, this.stored);
+    const chosen = chosenFit(options, this.stored);
+    if (this.stored && !options.otherData) this.#checkData?.(dataset, options.validation, this.stored);
+    return chosen;
   }
 
   /** The step after which a fit ends. */
@@ -142,12 +149,10 @@ export class Fitting {
     return stepsOf(chosen, stepsPerEpoch(splitOf(dataset, chosen, seed).train, batch)).totalSteps;
   }
 
-  /** Begins a fit. */
-  begin(dataset: Dataset, options: FitOptions): ChosenFit {
-    const chosen = this.chosen(dataset, options);
+  /** Begins a fit that nothing refused: checkpoints store its plan from here on. */
+  begin(dataset: Dataset, chosen: ChosenFit): void {
     this.#now = { dataset, chosen };
     this.#plan = undefined;
-    return chosen;
   }
 
   /** The plan of the current fit, else of the resumed run. Computed when a checkpoint first needs it. */
@@ -156,48 +161,4 @@ export class Fitting {
     this.#plan ??= planOf(this.#now.dataset, this.#now.chosen);
     return this.#plan;
   }
-}
-
-function checkSameData(dataset: Dataset, validation: FitOptions["validation"], stored: FitPlan): void {
-  checkIdentity(dataset, stored.data, "trained");
-  const before = stored.validation ?? 0;
-  if (typeof before === "number") {
-    if (validation === undefined || validation === before) return;
-    const now = typeof validation === "number" ? `${validation}` : `"${validation.name}"`;
-    throw new UsageError(
-      `the run was begun with ${before === 0 ? "no samples" : `a share of ${before} of the samples`} held out for validation, not with ${now}: leave validation out to go on as it was, or set otherData (--other-data)`,
-    );
-  }
-  if (validation === undefined || typeof validation === "number") {
-    throw new UsageError(
-      `the run was validated on data of its own, "${before.name}" (${before.samples} samples): give it again as validation, or set otherData (--other-data)`,
-    );
-  }
-  checkIdentity(validation, before, "validated");
-}
-
-function checkIdentity(dataset: Dataset, before: DataIdentity, verb: string): void {
-  const now = identityOf(dataset, before.checksum);
-  if (now.checksum === before.checksum && now.samples === before.samples) return;
-  throw new UsageError(
-    `the run was ${verb} on other data: "${before.name}" with ${before.samples} samples (checksum ${before.checksum}), and "${now.name}" has ${now.samples} (${now.checksum}); give the same data, or set otherData (--other-data) to go on with these`,
-  );
-}
-
-/** Reads a plan. @throws SorthError where it is damaged */
-export function planFromText(text: string, where: string): FitPlan {
-  const plan = parsedJson(text) as FitPlan;
-  const isIdentity = (value: unknown): boolean => {
-    const { checksum, samples } = (value ?? {}) as Partial<DataIdentity>;
-    return typeof checksum === "string" && count.holds(samples ?? 0);
-  };
-  const { epochs, maxSteps = 1, data, validation = 0, keep = 1, earlyStop } = plan ?? {};
-  const holds =
-    [epochs, maxSteps, keep, earlyStop?.patience ?? 1].every(count.holds) &&
-    isIdentity(data) &&
-    (typeof validation === "number"
-      ? notNegative.holds(validation) && validation < 1
-      : isIdentity(validation));
-  if (!holds) throw new FileError(`${where} is damaged: it does not say how the run was fitted`);
-  return plan;
 }

@@ -117,11 +117,11 @@ export class OwnEvaluation {
 
   /**
    * Loss and accuracy over a whole dataset.
-   * @param held - fetches the state in the form that the ports name; called after all checks
+   * @param withState - works with the state in the form that the ports name; called after all checks
    */
   async run(
     dataset: Dataset,
-    held: () => Promise<ReadonlyMap<string, Fed>>,
+    withState: <T>(work: (state: ReadonlyMap<string, Fed>) => Promise<T>) => Promise<T>,
     { signal, normalize }: EvaluationSettings,
   ): Promise<EvaluationResult> {
     const { session, graph, ports, measure } = await this.#open(dataset);
@@ -132,16 +132,12 @@ export class OwnEvaluation {
     if (remark !== undefined) this.#remarks.add(remark);
     const texts = await this.#inBuckets(dataset);
     const open = texts ?? (await session());
-    return evaluate(dataset, {
-      session: open,
-      order: texts?.order,
-      graph,
-      ports,
-      state: await held(),
-      signal,
-      normalize,
-      measure,
-    });
+    return withState((state) =>
+      evaluate(dataset, {
+        ...{ session: open, order: texts?.order, graph, ports, state },
+        ...{ signal, normalize, measure },
+      }),
+    );
   }
 
   /** Texts in the buckets of the run; undefined where a loss compares samples of a batch, and for data that have no padding. */

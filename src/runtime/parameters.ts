@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { StatePort, StepPorts } from "../programs/step-ports.ts";
@@ -43,6 +44,9 @@ export interface SetParametersOptions {
   readonly optimizer?: "keep" | "reset";
 }
 
+const parametersNames = { flat: true, statistics: true } as const satisfies OptionNames<ParametersOptions>;
+const setParametersNames = { optimizer: true } as const satisfies OptionNames<SetParametersOptions>;
+
 type NamedPort = StatePort & { readonly name: string };
 type Numbers = Float32Array | Float64Array;
 
@@ -53,8 +57,10 @@ const portsOf = ({ parameters, statistics }: StepPorts, withStatistics: boolean)
 export function parametersOf(
   ports: StepPorts,
   { parameters, statistics }: TrainerState,
-  { flat = false, statistics: withStatistics = false }: ParametersOptions,
+  options: ParametersOptions = {},
 ): ParameterValues[] | Numbers {
+  checkKnown("parameters", options, parametersNames);
+  const { flat = false, statistics: withStatistics = false } = options;
   const list = portsOf(ports, withStatistics).map(({ name, shape }): ParameterValues => {
     const values = (parameters.get(name) ?? statistics.get(name))?.data as Numbers;
     return { name, shape: [...shape], values };
@@ -80,9 +86,11 @@ export function parametersOf(
 export function givenState(
   ports: StepPorts,
   given: NewParameters,
-  { optimizer = "keep" }: SetParametersOptions,
+  options: SetParametersOptions,
   { groups = [], statistics }: Pick<TrainerOptions, "groups"> & Pick<TrainerState, "statistics">,
 ): Partial<TrainerState> {
+  checkKnown("setParameters", options, setParametersNames);
+  const { optimizer = "keep" } = options;
   if (optimizer !== "keep" && optimizer !== "reset") {
     throw new UsageError(`the optimizer is to "keep" its state or to "reset" it, not "${optimizer}"`);
   }

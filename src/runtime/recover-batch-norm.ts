@@ -3,11 +3,13 @@ import { batchNormKey } from "../analysis/batch-norm-form.ts";
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import type { DimensionOptions } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
+import { dimensionNames } from "../analysis/option-names.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
 import { batchStatistics, normalizeBatch } from "../autodiff/rules/batch-normalization.ts";
 import { type MeasuredLayer, type ResponseStatistics, withBatchNorm } from "../batch-norm/add-batch-norm.ts";
 import { type FoldedLayer, type FoldedLayerOptions, foldedLayers } from "../batch-norm/folded-layers.ts";
 import { blockOf } from "../block/block.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { DataError, SorthError } from "../errors.ts";
@@ -15,9 +17,11 @@ import { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { sessionNames } from "./check-run-options.ts";
 import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -35,6 +39,11 @@ export interface RecoverBatchNormOptions extends FoldedLayerOptions, DimensionOp
   readonly signal?: AbortSignal;
 }
 
+const optionNames = {
+  ...{ ...dimensionNames, ...sessionNames, include: "pattern", exclude: "pattern" },
+  ...{ samples: true, seed: true, normalize: true, backend: true, signal: true },
+} as const satisfies OptionNames<RecoverBatchNormOptions>;
+
 /** Samples from which statistics are measured, unless the caller says how many. */
 const usualSamples = 1024;
 
@@ -48,8 +57,10 @@ export async function recoverBatchNorm(
   options: RecoverBatchNormOptions,
   runtime: TrainerRuntime,
 ): Promise<Model> {
+  checkKnown("recoverBatchNorm", options, optionNames);
   const { samples = usualSamples, seed = 0, onMessage } = options;
   const original = graphOf(model);
+  checkDataset(dataset);
   checkNoArtifact(original);
   if (blockOf(original)) {
     throw new SorthError("the model has an injected penalty: strip it first, then recover its BatchNorm");

@@ -1,7 +1,10 @@
 import { UsageError } from "../errors.ts";
+import { checkOptions } from "../known-options.ts";
 import type { Optimizer } from "../optimizers/optimizer.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
+import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import { isObject, whatIs } from "../what-is.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
 /**
@@ -65,4 +68,29 @@ export function formerState(
   if (fits) return { slots: trained, updates };
   onMessage?.("the optimizer starts without a state: the checkpoint holds that of another optimizer");
   return undefined;
+}
+
+/** What a rescue needs of a trainer. */
+interface Rescued {
+  readonly step: Pick<Step, "ports">;
+  takeOver(state: RescuedModel["state"]): void;
+}
+
+/**
+ * The trainer of a rescued run, with the state that the run had.
+ * @param make - makes a trainer from all its options
+ */
+export async function rescued<T extends Rescued>(
+  run: RescuedModel,
+  given: RescueOptions,
+  make: (options: TrainerOptions) => Promise<T>,
+): Promise<T> {
+  checkOptions("rescue", given);
+  if (!isObject(run) || !("checkpoint" in run)) {
+    throw new UsageError(`a rescued run is what rescueModel or rescueFiles gives, not ${whatIs(run)}`);
+  }
+  const trainer = await make(await rescuedOptions(run, given));
+  const state = formerState(run, trainer.step.ports, given.onMessage);
+  if (state) trainer.takeOver(state);
+  return trainer;
 }

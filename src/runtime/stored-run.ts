@@ -11,13 +11,16 @@ import { inModel } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { averageInputs } from "./averages.ts";
 import type { CheckpointKind, EvaluationResult } from "./events.ts";
-import { type FitPlan, planFromText } from "./fit-plan.ts";
+import type { FitPlan } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
 import { optionsFromText, optionsToText, teacherIn } from "./stored-options.ts";
+import { planFromText } from "./stored-plan.ts";
 import { storedTeacher, teacherFolder } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import type { TrainingSession } from "./training-session.ts";
+
+export { checkSameData } from "./stored-plan.ts";
 
 /** The content of a checkpoint. */
 export interface StoredRun {

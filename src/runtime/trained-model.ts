@@ -1,3 +1,4 @@
+import type { OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { planOf } from "../penalties/plan.ts";
 import type { TrainedModel } from "./adapted-model.ts";
@@ -13,6 +14,11 @@ export interface ExportOptions extends AveragedOption {
   /** Whether the adapters of the option `lora`, or a recovered BatchNorm, are folded into the weights; default true. */
   readonly merge?: boolean;
 }
+
+/** Names of {@link ExportOptions}. */
+export const exportNames = {
+  ...{ averaged: true, keepPenalty: true, merge: true },
+} as const satisfies OptionNames<ExportOptions>;
 
 /**
  * Prepares a model for a run: adds the adapters that the option `lora` asks for, and finds what penalties on them compare with.

@@ -1,6 +1,7 @@
 import type { Step } from "../programs/step.ts";
 import type { TrainedModel } from "./adapted-model.ts";
 import type { StepBuckets } from "./opened-step.ts";
+import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { RunLength } from "./run-length.ts";
 import type { RunOptions } from "./run-options.ts";
 import type { Backend } from "./step-session.ts";
@@ -13,4 +14,6 @@ export interface TrainerParts extends TrainedModel, Omit<RunOptions, "options"> 
   readonly length: RunLength;
   readonly buckets?: StepBuckets | undefined;
   readonly runtime: TrainerRuntime;
+  /** Loaded with what checks the options, not with the page. */
+  readonly Evaluation: typeof OwnEvaluation;
 }

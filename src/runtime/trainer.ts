@@ -1,4 +1,5 @@
 import type { Dataset } from "../data/dataset.ts";
+import { checkKnown } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { withWeights } from "../programs/export.ts";
 import type { RescuedModel } from "../programs/rescue.ts";
@@ -12,28 +13,21 @@ import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.t
 import { FitLoop } from "./fit-loop.ts";
 import { type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
 import { checkRuns, openStep } from "./open-step.ts";
-import { OwnEvaluation } from "./own-evaluation.ts";
+import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { NewParameters, ParameterForm, ParametersOptions, SetParametersOptions } from "./parameters.ts";
 import type { RescueOptions } from "./rescue.ts";
 import { runOptions } from "./run-options.ts";
 import { RunState } from "./run-state.ts";
 import type { StepSession } from "./step-session.ts";
 import { timedOptions, withChosenWeight } from "./timed-options.ts";
-import { type ExportOptions, trainedModel } from "./trained-model.ts";
+import { type ExportOptions, exportNames, trainedModel } from "./trained-model.ts";
 import { backendNamed, checkTakesOver, type TrainerOptions } from "./trainer-options.ts";
 import type { TrainerParts } from "./trainer-parts.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
+import { TrainerUse } from "./trainer-use.ts";
 import { TrainingSession } from "./training-session.ts";
 
-/**
- * Trains a model on stock ONNX Runtime: one run of the step graph per batch.
- * Same model, options, data, seed and thread count give the same bits.
- *
- * @example
- * const trainer = await Trainer.create(model, { objective: crossEntropy(), penalties: [{ penalty: som() }], batch: 64 });
- * for await (const event of trainer.fit(train, { epochs: 2, validation: 0.1 })) console.log(event);
- * await writeModel(trainer.export(), "trained.onnx");
- */
+/** Trains a model on stock ONNX Runtime: one run of the step graph per batch. `Trainer` of the entries documents it. */
 export class Trainer {
   readonly step: Step;
   readonly #parts: TrainerParts;
@@ -47,17 +41,18 @@ export class Trainer {
   #loop: FitLoop | undefined;
   /** The checkpoint folder that holds a state of this fit. */
   #savedTo: string | undefined;
+  readonly #use = new TrainerUse();
 
   /** @param parts - use {@link Trainer.create}, {@link Trainer.resume} or {@link Trainer.rescue} to make a trainer */
   protected constructor(parts: TrainerParts, options: TrainerOptions, session: StepSession) {
-    const { model, step, backend, length, runtime } = parts;
+    const { model, step, backend, length, runtime, Evaluation } = parts;
     this.step = step;
     this.#parts = parts;
     this.#options = options;
     this.#session = new TrainingSession(session, step.ports, () => length.interrupted());
     this.#run = new RunState(step, this.#session);
     const ports = backend.stateOnDevice ? step.ports : this.#run.ports;
-    this.#evaluation = new OwnEvaluation(model, options, { ...parts, ports, probe: runtime.probe });
+    this.#evaluation = new Evaluation(model, options, { ...parts, ports, probe: runtime.probe });
   }
 
   /** Builds the step graph of a model and opens its session. @throws SorthError as buildStep does. */
@@ -67,13 +62,14 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    (await import("./check-trainer-options.ts")).checkTrainerOptions(given, source);
+    const { checkTrainerOptions, OwnEvaluation: Evaluation } = await import("./check-trainer-options.ts");
+    checkTrainerOptions(given, source);
     const { options: asked, ...parts } = await runOptions(source, given);
     const backend = backendNamed(asked.backend, runtime.backends);
     await checkRuns(backend, asked);
     const { options, ...trained } = await trainedModel(source, asked, runtime);
     const { session, ...opened } = await openStep(trained.model, options, backend, runtime.probe);
-    return new made({ ...trained, ...parts, ...opened, backend, runtime }, options, session);
+    return new made({ ...trained, ...parts, ...opened, backend, runtime, Evaluation }, options, session);
   }
 
   /**
@@ -89,7 +85,7 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    const { readRun, resumedOptions } = await import("./stored-run.ts");
+    const { checkSameData, readRun, resumedOptions } = await import("./stored-run.ts");
     const checkpoint = await readRun(folder, "last", runtime);
     const model = await runtime.files.readModel(folder);
     const options = await resumedOptions(checkpoint.options, folder, overrides, runtime);
@@ -100,7 +96,7 @@ export class Trainer {
       await trainer.release();
       throw error;
     }
-    trainer.#fitting = new Fitting(checkpoint.fit);
+    trainer.#fitting = new Fitting(checkpoint.fit, checkSameData);
     return trainer;
   }
 
@@ -122,24 +118,24 @@ export class Trainer {
     runtime: TrainerRuntime,
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
-    const { formerState, rescuedOptions } = await import("./rescue.ts");
-    const trainer = await Trainer.create(run.model, await rescuedOptions(run, options), runtime, made);
-    const state = formerState(run, trainer.step.ports, options.onMessage);
-    if (state) trainer.takeOver(state);
-    return trainer;
+    const { rescued } = await import("./rescue.ts");
+    return rescued(run, options, (own) => Trainer.create(run.model, own, runtime, made));
   }
 
   /**
    * Returns to a checkpoint of this run: restores parameters, optimizer state and position.
-   * @throws SorthError when the folder has no checkpoint, or that of another run
+   * @throws SorthError when the folder has no checkpoint, or that of another run; UsageError while a fit is under way
    *
    * @example
    * await trainer.load("run", "best");
    * await writeModel(trainer.export(), "best.onnx");
    */
   async load(folder: string, kind: CheckpointKind = "last"): Promise<void> {
-    await this.#session.readState();
-    await this.#run.goTo(await (await import("./stored-run.ts")).readRun(folder, kind, this.#parts.runtime));
+    await this.#use.alone(async () => {
+      const { readRun } = await import("./stored-run.ts");
+      await this.#session.readState();
+      await this.#run.goTo(await readRun(folder, kind, this.#parts.runtime));
+    });
   }
 
   /** The backend: `cpu`, `wasm`, `webgpu` … */
@@ -176,35 +172,32 @@ export class Trainer {
   }
 
   /**
-   * Trains and yields events. The last event is an `end` event, also after an abort.
-   * @throws SorthError when data do not fit the model, or the loss is no longer a number (the last good state is kept)
+   * Trains and yields events. The last event is an `end` event, also after an abort, and after {@link release}.
+   * @throws SorthError when data do not fit the model, or the loss is no longer a number (the last good state is kept);
+   * UsageError while another fit of this trainer is under way
    */
-  async *fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
-    let failed = true;
-    try {
-      yield* await this.#begin(dataset, options);
-      failed = false;
-    } finally {
-      // Also when the caller leaves the loop: `state` then needs no fetch. A failure is thrown, not an error of this read.
-      await (failed ? this.#session.readState().catch(() => {}) : this.#session.readState());
-    }
+  fit(dataset: Dataset, options: FitOptions = {}): AsyncGenerator<TrainingEvent, void, undefined> {
+    return this.#use.fit(
+      () => this.#begin(dataset, options),
+      () => this.#session.readState(),
+    );
   }
 
   /** Checks the data and begins the loop over them. */
   async #begin(dataset: Dataset, options: FitOptions): Promise<AsyncIterable<TrainingEvent>> {
-    const chosen = this.#fitting.begin(dataset, options);
-    this.#savedTo = undefined;
-    const { checkDataset, checkDecides, checkFit, checkSamples } = await import("./check-trainer-options.ts");
-    checkDataset(dataset);
+    const checks = await import("./check-trainer-options.ts");
+    checks.checkFitOptions(dataset, options, this.#fitting.stored);
+    const chosen = this.#fitting.chosen(dataset, options);
     const { train, validation } = splitOf(dataset, chosen, this.#options.seed ?? 0);
-    await checkFit(options, this.#fitting.stored, train, this.#options, this.step.ports);
+    await checks.checkFit(train, this.#options, this.step.ports);
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);
-    await checkSamples(this.#evaluation, { train, validation }, this.#options);
+    await checks.checkSamples(this.#evaluation, { train, validation }, this.#options);
     const { signal, checkpoint, callbacks } = options;
-    const decides = checkDecides(chosen, options, validation);
+    const decides = checks.checkDecides(chosen, options, validation);
     const figures = validation && (await this.#evaluation.figures(validation));
     const buckets = await this.#parts.buckets?.of(train);
+    this.#use.checkOpen();
     const loop = new FitLoop({
       ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
       ...{ position: this.#run.position, chosen, train, validation, figures, buckets, checkpoint, signal },
@@ -216,17 +209,16 @@ export class Trainer {
       remove: async (folder, kinds) =>
         (await import("./stored-run.ts")).removeCheckpoints(folder, kinds, this.#parts.runtime),
       choose: (weight) => (this.#options = withChosenWeight(this.#options, weight)),
-      stopAt: async (result) => {
-        const { stopAtNotANumber } = await import("./not-a-number.ts");
-        return stopAtNotANumber(result, {
+      stopAt: async (result) =>
+        (await import("./not-a-number.ts")).stopAtNotANumber(result, {
           ...{ session: this.#session, steps: this.steps, checkpoint },
           isSaved: checkpoint !== undefined && this.#savedTo === checkpoint,
           save: (folder) => this.save(folder),
           restore: () => this.#run.restore(),
-        });
-      },
+        }),
     });
-    this.#loop = loop;
+    [this.#loop, this.#savedTo] = [loop, undefined];
+    this.#fitting.begin(dataset, chosen);
     if (!callbacks?.length) return loop.events();
     const { withCallbacks } = await import("./callbacks.ts");
     const run = { trainer: this, stop: () => loop.stop() };
@@ -238,11 +230,13 @@ export class Trainer {
    * @throws SorthError between the steps of an epoch, when a session may hold newer numbers: await {@link readState} first
    */
   state(): TrainerState {
+    this.#use.checkOpen();
     return this.#run.read();
   }
 
   /** {@link state} at any time: fetches it from a device, or rolls back the later steps of a longer run, if necessary. */
   async readState(): Promise<TrainerState> {
+    this.#use.checkOpen();
     await this.#session.readState();
     return this.state();
   }
@@ -252,6 +246,7 @@ export class Trainer {
    * @throws UsageError for a parameter, statistic or slot that this run lacks or has in another shape
    */
   takeOver(state: Partial<TrainerState>): void {
+    this.#use.checkOpen();
     checkTakesOver(this.#options, state);
     this.#run.takeOver(state);
   }
@@ -265,7 +260,11 @@ export class Trainer {
    */
   async parameters<O extends ParametersOptions>(options?: O): Promise<ParameterForm<O>> {
     const { parametersOf } = await import("./parameters.ts");
-    return parametersOf(this.#run.ports, await this.readState(), options ?? {}) as ParameterForm<O>;
+    return parametersOf(
+      this.#run.ports,
+      await this.readState(),
+      options === undefined ? {} : options,
+    ) as ParameterForm<O>;
   }
 
   /**
@@ -289,14 +288,14 @@ export class Trainer {
     dataset: Dataset,
     options: AveragedOption & { readonly signal?: AbortSignal } = {},
   ): Promise<EvaluationResult> {
-    (await import("./check-trainer-options.ts")).checkDataset(dataset);
+    this.#use.checkOpen();
+    (await import("./check-trainer-options.ts")).checkEvaluates(dataset, options);
     this.#chooseNormalization(dataset);
     const average = averageOf(this.step.ports, options);
-    const held = () => this.#session.held(average);
-    const figures = await this.#evaluation.run(dataset, held, {
-      ...options,
-      normalize: this.#options.normalize,
-    });
+    const run = { ...options, normalize: this.#options.normalize };
+    const figures = await this.#use.during(
+      this.#evaluation.run(dataset, (work) => this.#session.withHeld(average, work), run),
+    );
     return { ...figures, ...(average !== undefined && { average }) };
   }
 
@@ -307,6 +306,8 @@ export class Trainer {
    * @throws SorthError as {@link state} does; UsageError for `averaged` where no average is kept
    */
   export(options: ExportOptions = {}): Model {
+    this.#use.checkOpen();
+    checkKnown("export", options, exportNames);
     const weights = this.#run.weights(averageOf(this.step.ports, options));
     const model = withWeights(this.#parts.model, weights, { ...this.#options, ...options });
     return options.merge === false ? model : this.#parts.merged(model);
@@ -323,6 +324,7 @@ export class Trainer {
 
   /** Saves the run for {@link Trainer.resume}: `model.onnx` (and its external data), `last.safetensors`. */
   async save(folder: string, kinds: readonly CheckpointKind[] = ["last"]): Promise<void> {
+    this.#use.checkOpen();
     const { writeRun } = await import("./stored-run.ts");
     await writeRun(folder, kinds, this.#parts.runtime, {
       ...{ model: this.#parts.source, session: this.#session, ports: this.step.ports },
@@ -332,10 +334,10 @@ export class Trainer {
     this.#savedTo = folder;
   }
 
-  /** Frees the sessions; the trainer cannot be used afterwards. */
-  async release(): Promise<void> {
-    await this.#evaluation.release();
-    await this.#session.release();
+  /** Frees the sessions; the trainer cannot be used afterwards. A fit that is under way ends as if it was aborted. */
+  release(): Promise<void> {
+    this.#loop?.leave();
+    return this.#use.release(() => this.#session.release().finally(() => this.#evaluation.release()));
   }
 
   /** The first data of a run decide how pixels are scaled. */

@@ -36,6 +36,9 @@ export class TrainingSession {
   readonly #ports: StepPorts;
   readonly #onTakenBack: () => void;
   #run: Run | undefined;
+  /** What is asked of the session, one after another: a caller may ask for the state, or evaluate, while a step runs. */
+  #turns: Promise<unknown> = Promise.resolve();
+  #running = false;
   /** What {@link brokenNumber} found in the state as it is now. */
   #looked: { readonly broken: string | undefined } | undefined;
 
@@ -50,11 +53,25 @@ export class TrainingSession {
   }
 
   /** Does the steps that a feeder holds. The caller must report each of them (`tell`) before the next run. */
-  async run(feeder: Feeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
-    const results = await this.#session.run(feeder.feeds(steps));
-    this.#looked = undefined;
-    this.#run = { feeder, steps, advanced: allGood(results), told: 0 };
-    return results;
+  run(feeder: Feeder, steps: readonly StepScalars[]): Promise<readonly StepResult[]> {
+    return this.#inTurn(async () => {
+      this.#running = true;
+      try {
+        const results = await this.#session.run(feeder.feeds(steps));
+        this.#looked = undefined;
+        this.#run = { feeder, steps, advanced: allGood(results), told: 0 };
+        return results;
+      } finally {
+        this.#running = false;
+      }
+    });
+  }
+
+  /** Works when all that was asked before is done. */
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#turns.then(work);
+    this.#turns = done.catch(() => {});
+    return done;
   }
 
   /** Counts the next step of the run as reported. */
@@ -63,7 +80,11 @@ export class TrainingSession {
   }
 
   /** Brings the state to the last reported step; the caller has to repeat the later steps of the run. */
-  async settle(): Promise<void> {
+  settle(): Promise<void> {
+    return this.#inTurn(() => this.#settle());
+  }
+
+  async #settle(): Promise<void> {
     const run = this.#run;
     if (!run || this.settled) return;
     const { feeder, steps, advanced, told } = run;
@@ -82,9 +103,11 @@ export class TrainingSession {
   }
 
   /** The same at any time: settles, and fetches it from a device, if necessary. */
-  async readState(): Promise<ReadonlyMap<string, Tensor>> {
-    await this.settle();
-    return this.#session.readState();
+  readState(): Promise<ReadonlyMap<string, Tensor>> {
+    return this.#inTurn(async () => {
+      await this.#settle();
+      return this.#session.readState();
+    });
   }
 
   /** The first NaN or infinite number of the state, and its place. Each state is looked through once. */
@@ -96,11 +119,21 @@ export class TrainingSession {
   }
 
   /**
-   * The state as feeds for forward sessions of the same backend: in the step's form where it lies on a device.
+   * Works with the state as feeds for forward sessions of the same backend: in the step's form where it lies on a device. Steps
+   * that are asked for meanwhile wait, because they overwrite it.
    * @param average - the slot to take for each parameter, if not the parameter itself
    */
-  async held(average: AverageKind | undefined): Promise<ReadonlyMap<string, Fed>> {
-    await this.settle();
+  withHeld<T>(
+    average: AverageKind | undefined,
+    work: (state: ReadonlyMap<string, Fed>) => Promise<T>,
+  ): Promise<T> {
+    return this.#inTurn(async () => {
+      await this.#settle();
+      return work(await this.#held(average));
+    });
+  }
+
+  async #held(average: AverageKind | undefined): Promise<ReadonlyMap<string, Fed>> {
     // A forward session reads no other slots.
     const parameters = this.#ports.parameters.map((port) => ({
       ...port,
@@ -115,7 +148,9 @@ export class TrainingSession {
 
   /** Replaces state by input name; tensors that are not named keep their numbers. @throws SorthError between the steps of a run */
   restore(state: ReadonlyMap<string, Tensor>): void {
-    if (!this.settled) throw new UsageError("steps are under way: await trainer.readState() first");
+    if (!this.settled || this.#running) {
+      throw new UsageError("steps are under way: await trainer.readState() first");
+    }
     for (const { input, type, shape } of statePorts(modelPorts(this.#ports))) {
       const tensor = state.get(input);
       if (tensor) checkReplaces(tensor, { name: input, type, dims: shape });
@@ -124,8 +159,9 @@ export class TrainingSession {
     this.#session.restore(allInStep(this.#ports, state));
   }
 
+  /** Frees the session when the step that it runs is done. */
   release(): Promise<void> {
-    return this.#session.release();
+    return this.#inTurn(() => this.#session.release());
   }
 
   /** Whether the session holds the state after the last reported step. */

@@ -1,16 +1,19 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import { checkNoArtifact } from "../artifacts/training-model.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { SorthError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node } from "../graph/node.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { withWeights } from "../programs/export.ts";
 import { measureNormalization } from "../programs/measure-normalization.ts";
+import { sessionNames } from "./check-run-options.ts";
 import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -33,6 +36,12 @@ export interface UpdateBatchNormOptions extends SessionOptions {
   readonly backend?: string;
   readonly signal?: AbortSignal;
 }
+
+const optionNames = {
+  ...sessionNames,
+  ...{ batch: true, samples: true, runningVariance: true, statistics: true, seed: true },
+  ...{ normalize: true, backend: true, signal: true },
+} as const satisfies OptionNames<UpdateBatchNormOptions>;
 
 /** Computes the running statistics of BatchNormalization again. `Library.updateBatchNorm` documents it. */
 export async function updateBatchNorm(
@@ -67,6 +76,8 @@ export async function batchNormStatistics(
   options: UpdateBatchNormOptions,
   runtime: TrainerRuntime,
 ): Promise<Map<string, Tensor>> {
+  checkKnown("updateBatchNorm", options, optionNames);
+  checkDataset(dataset);
   const { samples = dataset.size, seed = 0, runningVariance = "onnx", statistics: wanted } = options;
   const original = graphOf(model);
   checkNoArtifact(original);

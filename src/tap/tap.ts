@@ -10,6 +10,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { valueInfo } from "../graph/proto.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count } from "../numbers.ts";
 import { decodeMetadataEntry, encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
@@ -33,6 +34,10 @@ export interface TapOptions {
   readonly onMessage?: (message: string) => void;
 }
 
+const optionNames = {
+  ...{ include: "pattern", exclude: "pattern", op: "pattern", limit: true, onMessage: true },
+} as const satisfies OptionNames<TapOptions>;
+
 /** A value that `tap` can make an output. */
 export interface InnerValueInfo {
   readonly name: string;
@@ -55,6 +60,7 @@ const lister = "sorth-onnx tap --list";
 
 /** Makes inner values outputs. `Library.tap` documents it. */
 export async function tap(model: Model, options: TapOptions, probe: Probe): Promise<Model> {
+  checkKnown("tap", options, optionNames);
   const { limit = defaultLimit } = options;
   checkNumber("the limit", limit, count);
   const graph = graphOf(model);

@@ -1,3 +1,4 @@
+import { dimensionNames } from "../analysis/option-names.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { isUnbiased } from "../analysis/unsafe-forms.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
@@ -5,6 +6,8 @@ import { type Block, blockOf } from "../block/block.ts";
 import { messageOf, SorthError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import { reachFunctions } from "../inject/reach-functions.ts";
+import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
 import { verifyArtifact } from "./artifact.ts";
 import { samplesForGradient, sharesOf, tooLarge } from "./budget.ts";
@@ -22,6 +25,11 @@ import { checkValues } from "./values.ts";
 export type { VerifyOptions } from "./options.ts";
 export type { VerifyCheck, VerifyReport } from "./report.ts";
 
+const optionNames = {
+  ...dimensionNames,
+  ...{ feeds: true, seed: true, budget: true, penalties: true },
+} as const satisfies OptionNames<VerifyOptions>;
+
 /** Compares an injected model with its original. `Library.verify` documents it. */
 export async function verify(
   original: Model,
@@ -29,6 +37,8 @@ export async function verify(
   options: VerifyOptions,
   probe: Probe,
 ): Promise<VerifyReport> {
+  checkKnown("verify", options, optionNames);
+  checkModel(original);
   const graph = graphOf(injected);
   const block = blockOf(graph);
   if (!block) {
