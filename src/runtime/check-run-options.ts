@@ -1,4 +1,5 @@
 import { checkDataset } from "../data/check-dataset.ts";
+import { checkTokens } from "../data/check-tokens.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { OptionNames } from "../known-options.ts";
@@ -27,6 +28,7 @@ export function checkRunOptions(
 ): void {
   checkModel(model);
   checkDataset(dataset);
+  checkTokens(dataset, model);
   checkNormalization(normalize);
   if (buckets) checkBuckets({ buckets });
   checkFallback(allowFallback, backend);

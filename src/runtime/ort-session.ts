@@ -1,5 +1,5 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
-import { RuntimeError, SorthError } from "../errors.ts";
+import { DataError, RuntimeError, SorthError } from "../errors.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
 import { ortMessage } from "./ort-probe.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
@@ -18,6 +18,10 @@ export async function opened(session: Promise<InferenceSession>): Promise<Infere
     throw new RuntimeError(`ONNX Runtime refuses the graph: ${ortMessage(error)}`);
   }
 }
+
+/** What ONNX Runtime says of a token that an embedding has no row for. In a run of several steps, the node has a prefix. */
+const outsideTable =
+  /Gather node\. Name:'(?:step\/loop\/)?([^']*)' Status Message: indices element out of data bounds, idx=(-?\d+) must be within the inclusive range \[-?\d+,(\d+)\]/;
 
 /** What to do about messages of ONNX Runtime that do not say what they mean. */
 const advices: readonly (readonly [RegExp, string])[] = [
@@ -41,6 +45,12 @@ export async function runSession(
   } catch (error) {
     if (error instanceof SorthError) throw error;
     const message = ortMessage(error);
+    const [, at, row, rows] = outsideTable.exec(message) ?? [];
+    if (rows !== undefined) {
+      throw new DataError(
+        `the data hold the number ${row}, and the table in which "${at}" looks it up has its last row at ${rows}: use the tokenizer of the model, or number from 0`,
+      );
+    }
     const advice = advices.find(([pattern]) => pattern.test(message))?.[1];
     throw new RuntimeError(
       `ONNX Runtime cannot run the graph: ${message}${advice === undefined ? "" : `: ${advice}`}`,

@@ -1,4 +1,5 @@
 import { hasFreeBatch } from "../analysis/dimensions.ts";
+import { checkTokens } from "../data/check-tokens.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -93,9 +94,10 @@ export class OwnEvaluation {
 
   /** @throws SorthError for labels that the loss cannot take */
   async check(dataset: Dataset): Promise<void> {
-    const { graph, ports, options } = await this.#open(dataset);
     if (this.#checked.has(dataset)) return;
+    const { graph, ports, options } = await this.#open(dataset);
     (await evaluating()).checkDataset(dataset, { graph, ports }, options.objective);
+    checkTokens(dataset, this.#model);
     this.#checked.add(dataset);
   }
 
