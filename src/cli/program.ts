@@ -2,6 +2,7 @@ import { Command, CommanderError } from "commander";
 import manifest from "../../package.json" with { type: "json" };
 import { FileError, messageOf, RuntimeError, SorthError, UsageError } from "../errors.ts";
 import { reasonOf } from "../onnx/write-file.ts";
+import { withoutOptions } from "../told-options.ts";
 import { visible, visibleLines } from "../visible.ts";
 import { examplesText } from "./examples.ts";
 import { refuseRepeated } from "./given-once.ts";
@@ -209,7 +210,7 @@ function report(thrown: unknown, debug: boolean, { stderr }: CommandStreams): 0 
   if (thrown instanceof CommanderError) return thrown.exitCode === 0 ? 0 : 2;
   const error = ofTheSystem(thrown) ?? thrown;
   const known = error instanceof SorthError;
-  const line = visible(messageOf(error).replace(/\s*\n\s*/g, " "));
+  const line = visible(withoutOptions(messageOf(error)).replace(/\s*\n\s*/g, " "));
   stderr.write(known ? `error: ${line}\n` : `unexpected error: ${line} (run with --debug to see where)\n`);
   if (debug && thrown instanceof Error) stderr.write(`${visibleLines(`${thrown.stack}`)}\n`);
   return known ? error.exitCode : 1;

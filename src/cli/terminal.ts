@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import pc from "picocolors";
 import { formatBytes } from "../report/byte-count.ts";
+import { withoutOptions } from "../told-options.ts";
 import { visible, visibleLines } from "../visible.ts";
 
 /** Words longer than any path lose their middle: names in a file may have millions of characters. */
@@ -80,12 +81,12 @@ export class Terminal {
   }
 
   #result(text: string): void {
-    this.#streams.stdout.write(`${visibleLines(text, this.colors.isColorSupported)}\n`);
+    this.#streams.stdout.write(`${visibleLines(withoutOptions(text), this.colors.isColorSupported)}\n`);
   }
 
   /** Prints a remark to stderr, unless --quiet is set. */
   note(text: string): void {
-    this.progress?.write(`${visible(withoutLongWords(text))}\n`);
+    this.progress?.write(`${visible(withoutLongWords(withoutOptions(text)))}\n`);
   }
 
   /** Shows the current activity in a line of stderr that is overwritten; without a text, clears it. Only on terminals. */

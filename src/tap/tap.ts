@@ -16,6 +16,9 @@ import { decodeMetadataEntry, encodeMetadataEntry, encodeValueInfoProto } from "
 import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
 import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { tellOptions } from "../told-options.ts";
+
+tellOptions();
 
 /** Options of `tap`. */
 export interface TapOptions {
