@@ -28,7 +28,8 @@ import type { TrainerOptions } from "./trainer-options.ts";
 
 tellOptions();
 
-// Loaded with the checks.
+// Loaded with the checks, and not with the page.
+export { FitLoop } from "./fit-loop.ts";
 export { OwnEvaluation } from "./own-evaluation.ts";
 
 /** Names of {@link TrainerOptions}. */

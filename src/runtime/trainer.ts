@@ -10,7 +10,7 @@ import type { ScheduledRun } from "../schedules/schedule.ts";
 import { type AveragedOption, averageOf } from "./averages.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import type { CheckpointKind, EvaluationResult, TrainingEvent } from "./events.ts";
-import { FitLoop } from "./fit-loop.ts";
+import type { FitLoop } from "./fit-loop.ts";
 import { type FitOptions, Fitting, splitOf } from "./fit-plan.ts";
 import { checkRuns, openStep } from "./open-step.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
@@ -198,7 +198,7 @@ export class Trainer {
     const figures = validation && (await this.#evaluation.figures(validation));
     const buckets = await this.#parts.buckets?.of(train);
     this.#use.checkOpen();
-    const loop = new FitLoop({
+    const loop = new checks.FitLoop({
       ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
       ...{ position: this.#run.position, chosen, train, validation, figures, buckets, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
