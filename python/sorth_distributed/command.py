@@ -18,7 +18,7 @@ from .contract import Contract, load
 from .data import load_data, source_of
 from .errors import RunError
 from .export import check_export
-from .fit_loop import Fit
+from .fit_loop import Fit, NothingLeft
 from .reducer import Reducer, reducer_of_environment
 from .restarts import begin_launch, end_launch, is_restart, is_there
 from .worker import Worker
@@ -217,6 +217,8 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
     fit = _fit_of(worker, run, flags, continued is not None)
     fit = replace(fit, weights=_awaited_weights(worker, run, fit, flags))
     log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None
+    if log:
+        fit = replace(fit, before_save=log.flush)
     event: dict[str, Any] = {}
     begun = continued == run
     try:
@@ -233,6 +235,10 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
             if log and run and not begun:
                 _begin(worker, run, fit, flags)
                 begun = True
+    except NothingLeft:
+        # What ended the run before may have ended it while it wrote its model.
+        if not flags.output or continued is None:
+            raise
     finally:
         if log:
             log.flush()

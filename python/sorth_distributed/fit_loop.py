@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,8 @@ class Fit:
     """`patience`, `minimumChange` and `monitor`, as checkpoints have them."""
     weights: str | None = None
     """The checkpoint of which the trained model is to be, where only this run can make it."""
+    before_save: Callable[[], None] = field(default=lambda: None, repr=False)
+    """Called before a checkpoint is written: what is recorded of the steps up to it must not be lost. Only one process records."""
     goes_on: bool = True
     """Whether early stopping may have ended the run before: its options are those of the resumed run."""
 
@@ -48,6 +50,10 @@ _ADVICE = "lower the learning rate or the penalty weight, and look for NaN or hu
 
 class NotANumber(RunError):
     """The loss is NaN or infinite."""
+
+
+class NothingLeft(RunError):
+    """The run has done all its steps."""
 
 
 class FitLoop:
@@ -84,15 +90,15 @@ class FitLoop:
                 every = self._fit.save_every
                 if every and position.step % every == 0 and self._fit.checkpoint and position.step < end:
                     self._check_state()
-                    worker.save(self._fit.checkpoint)
+                    self._save()
             if position.step % self._per_epoch == 0 and position.counted > 0:
                 yield from self._end_of_epoch(epoch + 1, began)
         if position.step % self._per_epoch != 0:
             self._check_state()
         early = self._ends_early and position.step < self._total and not stopped
         position.ended_early = early
-        if self._fit.checkpoint and (position.step % self._per_epoch != 0 or early):
-            worker.save(self._fit.checkpoint)
+        if position.step % self._per_epoch != 0 or early:
+            self._save()
         why = "aborted" if stopped else "early" if early else "max-steps" if position.step < planned else None
         yield {"event": "end", **self._progress(), **position.means(), **self._figures, **({"stopped": why} if why else {})}
 
@@ -111,12 +117,18 @@ class FitLoop:
                 ) from error
             kept = ""
             if self._fit.checkpoint:
-                worker.save(self._fit.checkpoint)
+                self._save()
                 kept = f" in {self._fit.checkpoint}"
             raise RunError(f"{error}; the state after step {position.step} is kept{kept}: {_ADVICE}") from error
         position.advance(event["loss"], event["penalty"], event["penalties"], event.get("losses", {}))
         self._rate = event["learningRate"]
         return {"event": "step", **self._progress(), **event, "totalSteps": self._total}
+
+    def _save(self, kinds: Sequence[str] = ("last",)) -> None:
+        folder = self._fit.checkpoint
+        if folder:
+            self._fit.before_save()
+            self._worker.save(folder, kinds)
 
     def _check_state(self) -> None:
         """A step whose loss is finite may still leave NaN in the state, which must not be validated, saved or exported."""
@@ -156,11 +168,10 @@ class FitLoop:
             *(["best"] if (decision.is_best if decision else is_best) else []),
             "last",
         ]
-        if self._fit.checkpoint:
-            worker.save(self._fit.checkpoint, kinds)
-            if decision and worker.reducer.rank == 0:
-                for one in decision.fallen:
-                    (self._fit.checkpoint / f"epoch-{one}.safetensors").unlink(missing_ok=True)
+        self._save(kinds)
+        if self._fit.checkpoint and decision and worker.reducer.rank == 0:
+            for one in decision.fallen:
+                (self._fit.checkpoint / f"epoch-{one}.safetensors").unlink(missing_ok=True)
         seconds = time.monotonic() - began
         yield {
             "event": "epoch", **self._progress(), **means, **self._figures,

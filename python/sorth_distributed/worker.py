@@ -22,7 +22,7 @@ from .errors import RunError
 from .evaluation import Evaluation
 from .export import write_model
 from .feeds import Feeder, normalization_of
-from .fit_loop import Event, Fit, FitLoop, NotANumber
+from .fit_loop import Event, Fit, FitLoop, NotANumber, NothingLeft
 from .graphs import Buffer, StepGraphs
 from .identity import identity_of
 from .labels import check_labels
@@ -180,7 +180,7 @@ class Worker:
         planned = fit.epochs * per_epoch
         total = min(planned, fit.max_steps or planned)
         if self.position.step >= total:
-            raise RunError(f"the run has done all its {self.position.step} steps: give --epochs or --max-steps to train further")
+            raise NothingLeft(f"all {self.position.step} steps are done: go on with --epochs or --max-steps, or give -o")
         checks.check_same(self, fit)
         loop = FitLoop(self, train, validation, fit, per_epoch, total)
         yield from loop.events(planned)
