@@ -156,11 +156,9 @@ export class Emit extends EmitIndexing {
   /** Conv of x: [N, C, …] by w: [O, C/group, …], with every attribute explicit. */
   conv(x: Value, w: Value, options: ConvOptions): Typed {
     const [input, kernel] = [typed(x).shape, typed(w).shape];
-    const spatial = input.slice(2).map((dim, i) => {
-      const [stride, dilation] = [options.strides[i] ?? 1, options.dilations[i] ?? 1];
-      const padding = (options.pads[i] ?? 0) + (options.pads[i + input.length - 2] ?? 0);
-      return Math.floor((dim + padding - dilation * (dimAt(kernel, i + 2) - 1) - 1) / stride) + 1;
-    });
+    const spatial = convAxes(input, kernel, options).map(
+      ({ dim, stride, reach, padding }) => Math.floor((dim + padding - reach) / stride) + 1,
+    );
     return this.op("Conv", [x, w], [dimAt(input, 0), dimAt(kernel, 0), ...spatial], {
       attributes: convAttributes(kernel, options),
     });
@@ -169,17 +167,10 @@ export class Emit extends EmitIndexing {
   /** ConvTranspose of x: [N, C, …] by w: [C, M/group, …]; `outputPadding` adds to the end of each axis. */
   convTranspose(x: Value, w: Value, options: ConvOptions & { outputPadding: readonly number[] }): Typed {
     const [input, kernel] = [typed(x).shape, typed(w).shape];
-    const spatial = input.slice(2).map((dim, i) => {
-      const [stride, dilation] = [options.strides[i] ?? 1, options.dilations[i] ?? 1];
-      const padding = (options.pads[i] ?? 0) + (options.pads[i + input.length - 2] ?? 0);
-      return (
-        stride * (dim - 1) +
-        (options.outputPadding[i] ?? 0) +
-        dilation * (dimAt(kernel, i + 2) - 1) +
-        1 -
-        padding
-      );
-    });
+    const spatial = convAxes(input, kernel, options).map(
+      ({ dim, stride, reach, padding }, i) =>
+        stride * (dim - 1) + (options.outputPadding[i] ?? 0) + reach - padding,
+    );
     return this.op("ConvTranspose", [x, w], [dimAt(input, 0), dimAt(kernel, 1) * options.group, ...spatial], {
       attributes: { ...convAttributes(kernel, options), output_padding: ints(options.outputPadding) },
     });
@@ -263,6 +254,13 @@ export interface ConvOptions {
   readonly dilations: readonly number[];
   readonly group: number;
 }
+
+/** Each spatial axis of a convolution; `reach`: the elements from a window's first to its last. */
+const convAxes = (input: Shape, kernel: Shape, { strides, pads, dilations }: ConvOptions) =>
+  input.slice(2).map((dim, i) => ({
+    ...{ dim, stride: strides[i] ?? 1, padding: (pads[i] ?? 0) + (pads[i + input.length - 2] ?? 0) },
+    reach: (dilations[i] ?? 1) * (dimAt(kernel, i + 2) - 1) + 1,
+  }));
 
 function convAttributes(kernel: Shape, options: ConvOptions): Record<string, Attribute> {
   return {

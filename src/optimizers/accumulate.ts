@@ -4,10 +4,10 @@ import { isMadeHere, madeHere } from "../made-here.ts";
 import { checkNumber, count } from "../numbers.ts";
 import { chain, withOwnNames } from "./chain.ts";
 import { zipped } from "./each-parameter.ts";
-import type { Optimizer } from "./optimizer.ts";
+import { type Optimizer, slotAt } from "./optimizer.ts";
 import { ownCounts } from "./own-count.ts";
 import type { GradientTransformation, ParameterSpec, SlotSpec } from "./transformation.ts";
-import { lazy, Update } from "./update.ts";
+import { lazy, updatesAlong, updatesTo } from "./update.ts";
 
 /**
  * Updates the parameters once in `batches` batches, with the mean of their gradients: training with a batch that does not fit into
@@ -46,9 +46,7 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
       );
       const result = inner.emit(g, {
         ...{ ...inputs, parameters: counted(parameters), state: own },
-        updates: updates.map(
-          ({ parameter }, i) => new Update(g, parameter, () => ({ direction: means[i] as () => Typed })),
-        ),
+        updates: updatesAlong(g, updates, (i) => slotAt(means, i)()),
         // A whole number at the last batch of an update; at other batches it is not used.
         step: ownCounts(g, (type) =>
           g.once(`updates of ${batches} ${type} ${step(type).name}`, () => g.div(step(type), batches)),
@@ -60,12 +58,7 @@ export function accumulate(batches: number, ...members: readonly Optimizer[]): G
         return g.add(g.mul(next, now()), g.mul(before, later()));
       };
       return {
-        updates: updates.map(
-          ({ parameter }, i) =>
-            new Update(g, parameter, () => ({
-              next: () => chosen((result.updates[i] as Update).next(), parameter),
-            })),
-        ),
+        updates: updatesTo(g, updates, (i, before) => chosen(slotAt(result.updates, i).next(), before)),
         state: [
           ...means.map((mean) => () => g.mul(mean(), due(mean().type).later())),
           ...result.state.map((next, i) => () => chosen(next(), own[i] as Typed)),

@@ -8,7 +8,7 @@ import { slotAt } from "./optimizer.ts";
 import { ownCount } from "./own-count.ts";
 import type { ParameterSpec, SlotSpec } from "./transformation.ts";
 import { decayWeights } from "./transformations/weight-decay.ts";
-import { lazy, Update } from "./update.ts";
+import { lazy, type Update, updatesAlong } from "./update.ts";
 
 const exponent: NumberRange = {
   words: "a number of at least −1 and below 0",
@@ -76,10 +76,7 @@ export const scaleByFactoredRms = defineTransformation(
         );
       });
       return {
-        updates: updates.map(
-          ({ parameter }, i) =>
-            new Update(g, parameter, () => ({ direction: () => slotAt(each, i)().direction() })),
-        ),
+        updates: updatesAlong(g, updates, (i) => slotAt(each, i)().direction()),
         state: each.flatMap((one, i) =>
           slotsOf(parameters[i] as ParameterSpec, i).map((_, k) => () => slotAt(one().slots, k)),
         ),

@@ -2,8 +2,9 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { aboveOne, count, type NumberRange, positive, properShare } from "../numbers.ts";
 import { withOwnNames } from "./chain.ts";
+import { slotAt } from "./optimizer.ts";
 import type { GradientTransformation, ParameterSpec, SlotSpec } from "./transformation.ts";
-import { inType, lazy, Update } from "./update.ts";
+import { inType, lazy, updatesAlong, updatesTo } from "./update.ts";
 
 /** Options of dynamic loss scaling, under the names and with the defaults of torch.amp.GradScaler. */
 export const lossScaleDefaults = {
@@ -79,9 +80,7 @@ export function scaleLoss(options: LossScaleOptions, inner: GradientTransformati
       const chosen = (next: Typed, before: Typed) => g.where(finite(), next, before);
       const result = inner.emit(g, {
         ...{ ...inputs, parameters, state: own },
-        updates: updates.map(
-          ({ parameter }, i) => new Update(g, parameter, () => ({ direction: unscaled[i] as () => Typed })),
-        ),
+        updates: updatesAlong(g, updates, (i) => slotAt(unscaled, i)()),
         // Left-out updates do not count.
         step: (of) => {
           const { type, idle = 0 } = typeof of === "string" ? { type: of } : of;
@@ -98,12 +97,7 @@ export function scaleLoss(options: LossScaleOptions, inner: GradientTransformati
       const due = lazy(() => g.greaterOrEqual(counted(), growthInterval));
       const grown = () => g.where(due(), g.min(g.mul(scale, growthFactor), mostScale), scale);
       return {
-        updates: updates.map(
-          ({ parameter }, i) =>
-            new Update(g, parameter, () => ({
-              next: () => chosen((result.updates[i] as Update).next(), parameter),
-            })),
-        ),
+        updates: updatesTo(g, updates, (i, before) => chosen(slotAt(result.updates, i).next(), before)),
         state: [
           () => chosen(grown(), g.mul(scale, backoffFactor)),
           () => chosen(g.where(due(), 0, counted()), g.scalar(0)),

@@ -9,7 +9,7 @@ import type { ParameterSpec, SlotSpec } from "./transformation.ts";
 import { biasCorrection } from "./transformations/scale-by-adam.ts";
 import { scaleByLearningRate } from "./transformations/scale-by-learning-rate.ts";
 import { addDecayedWeights } from "./transformations/weight-decay.ts";
-import { inType, lazy, Update } from "./update.ts";
+import { inType, lazy, updatesAlong } from "./update.ts";
 
 const defaults = {
   /** Share of the past in m once the momentum has grown to it. */
@@ -107,10 +107,7 @@ export const scaleByNadam = defineTransformation(
           }),
         );
         return {
-          updates: updates.map(
-            ({ parameter }, i) =>
-              new Update(g, parameter, () => ({ direction: () => slotAt(each, i)().direction() })),
-          ),
+          updates: updatesAlong(g, updates, (i) => slotAt(each, i)().direction()),
           state: [...each.flatMap((one) => [() => one().m, () => one().v]), ...begun.map(product)],
         };
       },

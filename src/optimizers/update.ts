@@ -100,6 +100,22 @@ export class Update {
   }
 }
 
+/** Updates of the same parameters, each by its own direction. */
+export const updatesAlong = (
+  g: Emit,
+  updates: readonly Update[],
+  direction: (index: number) => Typed,
+): Update[] =>
+  updates.map(({ parameter }, i) => new Update(g, parameter, () => ({ direction: () => direction(i) })));
+
+/** Updates of the same parameters, each by the parameter that results from it. */
+export const updatesTo = (
+  g: Emit,
+  updates: readonly Update[],
+  next: (index: number, parameter: Typed) => Typed,
+): Update[] =>
+  updates.map(({ parameter }, i) => new Update(g, parameter, () => ({ next: () => next(i, parameter) })));
+
 /** A scalar in the type of a parameter, cast once. */
 export const inType = (g: Emit, scalar: Typed, type: Typed["type"]): Typed =>
   scalar.type === type ? scalar : g.once(`${scalar.name} as ${type}`, () => g.cast(scalar, type));

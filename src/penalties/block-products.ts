@@ -33,19 +33,7 @@ function packed(vectors: Matrix): Packed {
  */
 export function eachProduct(vectors: Matrix, visit: (product: number, i: number, j: number) => void): void {
   const all = packed(vectors);
-  const block = blockOf(all.count);
-  const products = new Float64Array(block * block);
-  for (let i = 0; i < all.count; i += block) {
-    for (let j = i; j < all.count; j += block) {
-      multiply(all, i, all, j, products, block);
-      const [rows, columns] = [Math.min(block, all.count - i), Math.min(block, all.count - j)];
-      for (let r = 0; r < rows; r++) {
-        for (let c = i === j ? r : 0; c < columns; c++) {
-          visit(products[r * block + c] as number, i + r, j + c);
-        }
-      }
-    }
-  }
+  visitProducts(all, all, visit);
 }
 
 /** Calls `visit` with the product of every vector in `a` with every vector in `b`. */
@@ -54,15 +42,26 @@ export function eachCrossProduct(
   b: Matrix,
   visit: (product: number, i: number, j: number) => void,
 ): void {
-  const [left, right] = [packed(a), packed(b)];
+  visitProducts(packed(a), packed(b), visit);
+}
+
+/** Visits the product of every pair; where both sides are the same, only those with i ≤ j. */
+function visitProducts(
+  left: Packed,
+  right: Packed,
+  visit: (product: number, i: number, j: number) => void,
+): void {
+  const isSame = left === right;
   const block = blockOf(left.count, right.count);
   const products = new Float64Array(block * block);
   for (let i = 0; i < left.count; i += block) {
-    for (let j = 0; j < right.count; j += block) {
+    for (let j = isSame ? i : 0; j < right.count; j += block) {
       multiply(left, i, right, j, products, block);
       const [rows, columns] = [Math.min(block, left.count - i), Math.min(block, right.count - j)];
       for (let r = 0; r < rows; r++) {
-        for (let c = 0; c < columns; c++) visit(products[r * block + c] as number, i + r, j + c);
+        for (let c = isSame && i === j ? r : 0; c < columns; c++) {
+          visit(products[r * block + c] as number, i + r, j + c);
+        }
       }
     }
   }

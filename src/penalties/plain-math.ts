@@ -63,9 +63,6 @@ export const mapped = (
   of: (value: number, row: number, column: number) => number,
 ): number[][] => matrix.map((row, i) => row.map((value, j) => of(value, i, j)));
 
-/** The sum of all entries. */
-export const total = (matrix: Matrix): number => sum(matrix.map(sum));
-
 /** The mean over groups of `of`, applied to each group's vectors, one row per unit. */
 export function byGroups(
   vectors: Matrix,
