@@ -91,7 +91,8 @@ export function messageOf(error: unknown): string {
 }
 
 /** Names for a message: the first few, in quotes. */
-export function listed(names: readonly string[], most = 8): string {
+export function listed(names: readonly string[]): string {
+  const most = 8;
   const quoted = names.slice(0, most).map((name) => `"${name}"`);
   return names.length > most ? `${quoted.join(", ")} and ${names.length - most} more` : quoted.join(", ");
 }

@@ -35,10 +35,9 @@ export class NodeWriter {
 
   /** A free name that ends in `part`. */
   name(part: string, stem = this.#stem): string {
-    const separator = stem === this.#stem ? "/" : ".";
-    let name = `${stem}${separator}${part}`;
-    for (let i = 2; this.#taken.has(name) || this.graph.value(name); i++)
-      name = `${stem}${separator}${part}_${i}`;
+    const whole = `${stem}${stem === this.#stem ? "/" : "."}${part}`;
+    let name = whole;
+    for (let i = 2; this.#taken.has(name) || this.graph.value(name); i++) name = `${whole}_${i}`;
     this.#taken.add(name);
     return name;
   }

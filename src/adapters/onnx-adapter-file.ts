@@ -60,7 +60,7 @@ export function decodeParameters(bytes: Uint8Array, where: string): Tensor[] {
   }
   try {
     const root = FlatbufferTable.rootOf(bytes);
-    const found = root.int32(fields.adapter.format, 0);
+    const found = root.int32(fields.adapter.format);
     if (found !== version)
       throw new RangeError(`it has version ${found} of the format, this program reads ${version}`);
     return (root.tables(fields.adapter.parameters) ?? []).map((table) => tensorIn(table, fields.parameter));

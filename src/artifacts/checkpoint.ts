@@ -76,7 +76,7 @@ export function decodeCheckpoint(bytes: Uint8Array, name = "the checkpoint"): Or
 class Unsupported extends Error {}
 
 function readRoot(root: FlatbufferTable): OrtCheckpoint {
-  const found = root.int32(fields.checkpoint.version, 0);
+  const found = root.int32(fields.checkpoint.version);
   if (found !== version) {
     throw new Unsupported(`has version ${found} of the checkpoint format; version ${version} is read`);
   }
@@ -115,7 +115,7 @@ function readOptimizer(group: FlatbufferTable): OrtOptimizerState {
   const states = group.tables(fields.optimizer.states) ?? [];
   return {
     step: Number(group.int64(fields.optimizer.step, 0n)),
-    learningRate: group.float32(fields.optimizer.learningRate, 0),
+    learningRate: group.float32(fields.optimizer.learningRate),
     momentums: new Map(
       states.map((state) => {
         const moments = (state.tables(fields.state.momentums) ?? []).map(readTensor);
@@ -133,7 +133,7 @@ function readProperties(bag: FlatbufferTable): Map<string, bigint | number | str
     (bag.tables(list) ?? []).map((table) => [table.text(fields.property.name) ?? "", value(table)] as const);
   return new Map<string, bigint | number | string>([
     ...entries(fields.properties.ints, (table) => table.int64(fields.property.value, 0n)),
-    ...entries(fields.properties.floats, (table) => table.float32(fields.property.value, 0)),
+    ...entries(fields.properties.floats, (table) => table.float32(fields.property.value)),
     ...entries(fields.properties.strings, (table) => table.text(fields.property.value) ?? ""),
   ]);
 }

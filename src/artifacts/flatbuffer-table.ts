@@ -38,9 +38,9 @@ export class FlatbufferTable {
     return new FlatbufferTable(buffer, { bytes: sharing * bytes.length }, buffer.readUint32(0));
   }
 
-  int32(field: number, fallback: number): number {
+  int32(field: number): number {
     const at = this.#field(field, 4);
-    return at === undefined ? fallback : this.#buffer.readInt32(at);
+    return at === undefined ? 0 : this.#buffer.readInt32(at);
   }
 
   int64(field: number, fallback: bigint): bigint {
@@ -48,9 +48,9 @@ export class FlatbufferTable {
     return at === undefined ? fallback : this.#buffer.readInt64(at);
   }
 
-  float32(field: number, fallback: number): number {
+  float32(field: number): number {
     const at = this.#field(field, 4);
-    return at === undefined ? fallback : this.#buffer.readFloat32(at);
+    return at === undefined ? 0 : this.#buffer.readFloat32(at);
   }
 
   boolean(field: number): boolean {
@@ -129,7 +129,7 @@ export function tensorIn(
 ): Tensor {
   const name = table.text(fields.name) ?? "";
   const dims = (table.int64s(fields.dims) ?? []).map(Number);
-  const type = dataTypeName(table.int32(fields.type, 0));
+  const type = dataTypeName(table.int32(fields.type));
   const data = table.bytes(fields.data) ?? new Uint8Array();
   const expected = dims.every((dim) => Number.isSafeInteger(dim) && dim >= 0) && byteLengthOf(type, dims);
   if (expected !== data.length) {

@@ -69,14 +69,14 @@ function added(
   return graph.valueNamed(name);
 }
 
-/** `axes`, `split` and the like became an input. */
+/** `axes`, `split` and the like became the second input. */
 const attributeToInput =
-  (attribute: string, index: number): Adapter =>
+  (attribute: string): Adapter =>
   (graph, node) => {
     const values = node.ints(attribute);
     if (!values) return undefined;
     node.attributes.delete(attribute);
-    readIntegers(graph, node, index, attribute, values);
+    readIntegers(graph, node, 1, attribute, values);
     return undefined;
   };
 
@@ -93,8 +93,8 @@ const numbersToInputs =
     return undefined;
   };
 
-const axesToInput: readonly Change[] = [{ since: 13, adapt: attributeToInput("axes", 1) }];
-const reductionAxes: readonly Change[] = [{ since: 18, adapt: attributeToInput("axes", 1) }];
+const axesToInput: readonly Change[] = [{ since: 13, adapt: attributeToInput("axes") }];
+const reductionAxes: readonly Change[] = [{ since: 18, adapt: attributeToInput("axes") }];
 
 /** Before opset 13 the input counted as a matrix: axes before `axis` (1) its rows, the others its columns. */
 const coerced: Adapter = (graph, node) => {
@@ -187,7 +187,7 @@ const topK: Adapter = (graph, node) => {
 };
 
 const padToInputs: Adapter = (graph, node) => {
-  const problem = attributeToInput("pads", 1)(graph, node);
+  const problem = attributeToInput("pads")(graph, node);
   const value = node.float("value", 0);
   node.attributes.delete("value");
   if (value !== 0) readNumber(graph, node, 2, "value", value);
@@ -282,7 +282,7 @@ export const changes: Readonly<Record<string, readonly Change[]>> = tableOf({
   Slice: [{ since: 10, adapt: sliceToInputs }],
   Softmax: coercedSoftmax,
   Split: [
-    { since: 13, adapt: attributeToInput("split", 1) },
+    { since: 13, adapt: attributeToInput("split") },
     { since: 18, adapt: sized },
   ],
   Squeeze: axesToInput,

@@ -33,7 +33,7 @@ function negativeLogLikelihood(g: Emit, node: Node, logarithms: Typed): Typed {
 export const classes: WrittenOutTable = {
   LogSoftmax: (g, node) => {
     const x = inputOf(node, 0);
-    return [logSoftmax(g, x, axisOf(node, x.shape.length, -1))];
+    return [logSoftmax(g, x, axisOf(node, x.shape.length))];
   },
   SoftmaxCrossEntropyLoss: (g, node) => {
     const logarithms = logSoftmax(g, inputOf(node, 0), 1);
@@ -44,7 +44,7 @@ export const classes: WrittenOutTable = {
     const values = inputOf(node, 2);
     if (!isFloat(values.type)) return undefined;
     const shape = outputShape(node);
-    const axis = axisOf(node, shape.length, -1);
+    const axis = axisOf(node, shape.length);
     const length = dimAt(shape, axis);
     const given = g.cast(inputOf(node, 0), "int32");
     const indices = g.where(g.less(given, 0), g.add(given, length), given);

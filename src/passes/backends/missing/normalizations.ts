@@ -32,7 +32,7 @@ export const normalizations: WrittenOutTable = {
     return g.div(deviations, g.add(g.sqrt(variance), 1e-9));
   }),
   LpNormalization: unary((g, x, node) => {
-    const axes = [axisOf(node, x.shape.length, -1)];
+    const axes = [axisOf(node, x.shape.length)];
     const norm =
       node.int("p", 2) === 1
         ? g.reduceSum(g.abs(x), axes, true)
@@ -46,7 +46,7 @@ export const normalizations: WrittenOutTable = {
   }),
   RMSNormalization: unary((g, x, node) => {
     const scale = inputOf(node, 1);
-    const axis = axisOf(node, x.shape.length, -1);
+    const axis = axisOf(node, x.shape.length);
     const epsilon = node.float("epsilon", 1e-5);
     if (axis === x.shape.length - 1 && sameShape(scale.shape, x.shape.slice(axis))) {
       const attributes = { axis: int(-1), epsilon: float(epsilon) };

@@ -28,9 +28,8 @@ export function inputOf(node: Node, index: number): Typed {
 /** The shape of the node's first output. */
 export const outputShape = (node: Node): Typed["shape"] => typed(node.outputs[0] as Typed).shape;
 
-/** The attribute `axis` of a node, counted from the first axis. */
-export const axisOf = (node: Node, rank: number, fallback: number): number =>
-  normalizeAxis(node.int("axis", fallback), rank);
+/** The attribute `axis` of a node, by default the last one, counted from the first axis. */
+export const axisOf = (node: Node, rank: number): number => normalizeAxis(node.int("axis", -1), rank);
 
 /** Makes an operator of one input and one output from a function. */
 export const unary =
