@@ -1,6 +1,8 @@
 import { adaptersKey } from "../analysis/adapter-names.ts";
-import { FileError, messageOf, type SorthError } from "../errors.ts";
+import { isListOf, isText, isWidth, unsealed } from "../block/mark.ts";
+import { FileError, type SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
+import { isRecord } from "../json.ts";
 import type { LayerSettings } from "./kind.ts";
 import type { Layer } from "./layer.ts";
 
@@ -64,16 +66,8 @@ export function markOf({ metadata }: Pick<Graph, "metadata">): Mark | undefined 
 }
 
 /** Reads a mark. @throws SorthError if it is damaged or from a later version */
-export function parseMark(text: string): Mark {
-  let mark: unknown;
-  try {
-    mark = JSON.parse(text);
-  } catch (error) {
-    throw damagedMark(messageOf(error));
-  }
-  if (!isRecord(mark)) throw damagedMark("it is not an object");
-  if (mark.version !== 1)
-    throw damagedMark(`it has version ${JSON.stringify(mark.version)}, this program reads version 1`);
+function parseMark(text: string): Mark {
+  const mark = unsealed(text, damagedMark);
   if (!isMark(mark)) throw damagedMark("a field is missing or of another type");
   return mark;
 }
@@ -84,36 +78,28 @@ export const damagedMark = (reason: string): SorthError =>
     `metadata_props["${adaptersKey}"] of the model is damaged (${reason}); add the adapters to the original again`,
   );
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
-
-const areTexts = (value: unknown): boolean =>
-  Array.isArray(value) && value.every((one) => typeof one === "string");
+const areTexts = (value: unknown): boolean => isListOf(value, isText);
 
 const isLayer = (layer: unknown): boolean =>
   isRecord(layer) &&
-  ["name", "module", "form", "input", "product", "response", "type", "weight", "kind", "base"].every(
-    (key) => typeof layer[key] === "string",
+  ["name", "module", "form", "input", "product", "response", "type", "weight", "kind", "base"].every((key) =>
+    isText(layer[key]),
   ) &&
   Array.isArray(layer.unit) &&
   typeof layer.units === "number" &&
   isRecord(layer.parameters) &&
   isRecord(layer.settings) &&
   (layer.reads === undefined || isRecord(layer.reads)) &&
-  (typeof layer.stored === "string" || isRecord(layer.stored));
+  (isText(layer.stored) || isRecord(layer.stored));
 
 function isMark(mark: Record<string, unknown>): mark is Record<string, unknown> & Mark {
   const { file, layers, heads } = mark;
   return (
-    Array.isArray(layers) &&
-    layers.every(isLayer) &&
-    Array.isArray(heads) &&
-    heads.every((one) => isRecord(one) && typeof one.name === "string" && typeof one.source === "string") &&
+    isListOf(layers, isLayer) &&
+    isListOf(heads, (one) => isRecord(one) && isText(one.name) && isText(one.source)) &&
     [mark.parameters, mark.trained, mark.constants, mark.values, mark.detached ?? []].every(areTexts) &&
     isRecord(file) &&
-    Number.isInteger(file.graphLengthWidth) &&
-    Number(file.graphLengthWidth) >= 1 &&
-    Number(file.graphLengthWidth) <= 10 &&
+    isWidth(file.graphLengthWidth) &&
     areTexts(file.replaced)
   );
 }
