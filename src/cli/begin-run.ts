@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { beforeRecovery } from "../batch-norm/fold-batch-norm.ts";
 import { trainedSamples } from "../data/batches.ts";
+import { balancedClassWeights } from "../data/class-weights.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import { lengthsOf, siameseOf } from "../data/lengths.ts";
@@ -11,16 +12,20 @@ import { checkPairs } from "../data/pairs.ts";
 import type { TextConversion } from "../data/text/conversion.ts";
 import { objectiveOfTexts } from "../data/text/objective.ts";
 import { UsageError } from "../errors.ts";
-import { type Model, type RescuedModel, readModel, Trainer } from "../index.ts";
+import { graphOf } from "../graph/model-graph.ts";
+import { type RescuedModel, readModel, Trainer } from "../index.ts";
+import { type CrossEntropyOptions, crossEntropy } from "../losses/cross-entropy.ts";
+import { choosePrediction } from "../losses/prediction.ts";
 import { withTaughtLosses } from "../losses/teaching.ts";
-import { isOfEmbeddings, termsOf } from "../losses/terms.ts";
+import { isObjective, isOfEmbeddings, termsOf } from "../losses/terms.ts";
+import type { Model } from "../onnx/model.ts";
 import { sameContents } from "../onnx/stored.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
+import type { LossOptions } from "../programs/options.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
 import { beginWith, loraOf } from "./adapter-flags.ts";
 import { bucketsFor } from "./bucket-flag.ts";
-import { withBalancedClasses } from "./class-weights.ts";
 import type { TrainingDataFlags } from "./data-flags.ts";
 import { dimensionsOf } from "./dimension-flags.ts";
 import { teacherPath, withLossFiles } from "./loss-files.ts";
@@ -190,4 +195,24 @@ async function resume(
     );
   }
   return Trainer.resume(folder, options);
+}
+
+/**
+ * The options of a run with class weights by how rare each class is in its training data.
+ * @throws UsageError for another loss than the cross-entropy, DataError for labels that are no classes
+ */
+function withBalancedClasses<O extends LossOptions>(model: Model, options: O, data: Dataset): O {
+  const { objective, output } = options;
+  if (!objective || !isObjective(objective) || objective.name !== "cross-entropy") {
+    throw new UsageError("--class-weights balanced belongs to --objective cross-entropy");
+  }
+  const { declared } = choosePrediction(graphOf(model), objective, output).value;
+  // Free axes count as 1: their lengths decide on the class axis only with the option labelPlaces.
+  const shape = declared?.map((dim) => (typeof dim === "number" ? dim : 1));
+  const classes = shape && declared?.[objective.classAxis?.(shape) ?? 1];
+  const weights = balancedClassWeights(data, typeof classes === "number" ? classes : undefined);
+  return {
+    ...options,
+    objective: crossEntropy({ ...(objective.options as CrossEntropyOptions), classWeights: weights }),
+  };
 }

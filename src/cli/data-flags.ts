@@ -11,7 +11,7 @@ import { type Truncation, truncations } from "../data/text/tokenizer.ts";
 import { UsageError } from "../errors.ts";
 import { type NumberRange, positive } from "../numbers.ts";
 import { addBucketsFlag, type BucketsFlag } from "./bucket-flag.ts";
-import { positiveInteger } from "./options.ts";
+import { positiveInteger, typedOptions } from "./options.ts";
 
 /** Flags of the commands that read data. */
 export interface DataFlags {
@@ -111,13 +111,8 @@ export function addTrainingDataFlags(command: Command): string[] {
  * @throws UsageError for one of them in a call without data
  */
 export function checkHasData(command: Command, names: readonly string[], instead: string): void {
-  if (command.getOptionValueSource("data") === "cli") return;
-  const found = command.options.filter(
-    (option) =>
-      names.includes(option.attributeName()) &&
-      command.getOptionValueSource(option.attributeName()) === "cli",
-  );
-  if (found.length === 0) return;
+  const found = typedOptions(command, names);
+  if (command.getOptionValueSource("data") === "cli" || found.length === 0) return;
   throw new UsageError(`${found.map(({ long }) => long).join(", ")}: give --data too; ${instead}`);
 }
 

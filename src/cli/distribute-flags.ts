@@ -1,7 +1,7 @@
 import type { Command, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { keyOf, typedValues } from "./config/flags.ts";
-import { positiveInteger } from "./options.ts";
+import { positiveInteger, typedOptions } from "./options.ts";
 import { declare, type TrainFlags } from "./train-call.ts";
 
 /** The flags of `distribute`: those of `train`, and how the batch is shared. */
@@ -82,13 +82,13 @@ export function checkDistributed(command: Command, { backend, data, exact, worke
     throw new UsageError("--backend webgpu is not distributed: Python's ONNX Runtime has cpu and cuda");
   }
   if (data !== undefined) return;
-  const needing = [
+  const needing = typedOptions(command, [
     ...["label", "columns", "missing", "standardize", "resize"],
     ...["tokenizer", "length", "text", "truncation"],
-  ].filter((name) => command.getOptionValueSource(name) === "cli");
+  ]);
   if (needing.length > 0) {
     throw new UsageError(
-      `${needing.map((name) => `--${name}`).join(", ")}: give --data too, from which tables, images and texts are converted`,
+      `${needing.map(({ long }) => long).join(", ")}: give --data too, from which tables, images and texts are converted`,
     );
   }
 }

@@ -1,5 +1,6 @@
 import type { Dataset } from "../data/dataset.ts";
 import {
+  type ClassFigures,
   type EvaluationResult,
   formatTable,
   type ModelEvaluation,
@@ -69,45 +70,42 @@ function figures({ classes, labels, numbers }: TermFigures, options: TextOptions
     const r2 = numbers.r2 === undefined ? "none (a target is constant)" : numbers.r2.toFixed(4);
     return [`RMSE ${figure(numbers.rmse)}, mean absolute error ${figure(numbers.mae)}, R² ${r2}`];
   }
-  const headings = (name: string) => [
-    { heading: name, align: "right" as const },
-    ...["precision", "recall", "F1"].map((heading) => ({ heading, align: "right" as const })),
-  ];
-  const counts = { heading: "samples", align: "right" as const };
-  if (labels) {
-    const auc = (value: number | undefined) => (value === undefined ? "" : value.toFixed(4));
-    const rows = labels.labels
-      .slice(0, mostClasses)
-      .map((one) => [
-        ...[nameIn(options, one.index), percent(one.precision), percent(one.recall), percent(one.f1)],
-        ...[auc(one.auc), String(one.samples)],
-      ]);
-    const mean = [
-      ...["mean", percent(labels.macro.precision), percent(labels.macro.recall), percent(labels.macro.f1)],
-      ...[auc(labels.macro.auc), ""],
-    ];
-    const columns = [...headings("label"), { heading: "AUC", align: "right" as const }, counts];
-    return [formatTable(columns, [...rows, mean], options.paint), ...leftOut(labels.labels.length)];
-  }
+  if (labels)
+    return [shareTable("label", labels.labels, labels.macro, options), ...leftOut(labels.labels.length)];
   if (!classes) return [];
   const { macro, topK } = classes;
-  const rows = classes.classes
-    .slice(0, mostClasses)
-    .map((one) => [
-      nameIn(options, one.index),
-      percent(one.precision),
-      percent(one.recall),
-      percent(one.f1),
-      String(one.samples),
-    ]);
-  const mean = ["mean", percent(macro.precision), percent(macro.recall), percent(macro.f1), ""];
   return [
     ...(topK ? [`top-${topK.k} accuracy ${percent(topK.accuracy)}`] : []),
-    formatTable([...headings("class"), counts], [...rows, mean], options.paint),
+    shareTable("class", classes.classes, macro, options),
     ...(classes.confusion && classes.classes.length <= mostClasses
       ? [`rows by class (down) and answer (across)\n${confusionTable(classes.confusion, options)}`]
       : leftOut(classes.classes.length)),
   ];
+}
+
+type Shares = Pick<ClassFigures, "precision" | "recall" | "f1"> & { readonly auc?: number | undefined };
+
+/** The figures of each class or label, and their mean. */
+function shareTable(
+  kind: "class" | "label",
+  each: readonly (Shares & Pick<ClassFigures, "index" | "samples">)[],
+  macro: Shares,
+  options: TextOptions,
+): string {
+  const row = (name: string, { precision, recall, f1, auc }: Shares, samples: string) => [
+    ...[name, percent(precision), percent(recall), percent(f1)],
+    ...(kind === "label" ? [auc === undefined ? "" : auc.toFixed(4)] : []),
+    samples,
+  ];
+  const headings = [kind, "precision", "recall", "F1", ...(kind === "label" ? ["AUC"] : []), "samples"];
+  const rows = each
+    .slice(0, mostClasses)
+    .map((one) => row(nameIn(options, one.index), one, String(one.samples)));
+  return formatTable(
+    headings.map((heading) => ({ heading, align: "right" as const })),
+    [...rows, row("mean", macro, "")],
+    options.paint,
+  );
 }
 
 const leftOut = (total: number): string[] =>

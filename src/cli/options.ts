@@ -1,4 +1,4 @@
-import { InvalidArgumentError } from "commander";
+import { Command, InvalidArgumentError, type Option } from "commander";
 import { anyNumber, count, countFromZero, decimal, type NumberRange, properShare } from "../numbers.ts";
 import { regularExpression } from "../regular-expression.ts";
 
@@ -24,6 +24,24 @@ export const positiveInteger = numberIn(count);
 
 /** A fraction above 0 and below 1. */
 export const fraction = numberIn(properShare);
+
+/** The command `train` with what `declare` gives it, to read words again: it ends no process and prints nothing. */
+export function quietCommand<Declared>(declare: (command: Command) => Declared): {
+  readonly command: Command;
+  readonly declared: Declared;
+} {
+  const command = new Command("train").exitOverride().configureOutput({ outputError: () => {} });
+  const declared = declare(command);
+  command.option("--force").option("--quiet").option("--debug");
+  return { command, declared };
+}
+
+/** The options of a command that were typed, of those with these names. */
+export const typedOptions = (command: Command, names: readonly string[]): Option[] =>
+  command.options.filter((option) => {
+    const name = option.attributeName();
+    return names.includes(name) && command.getOptionValueSource(name) === "cli";
+  });
 
 /** A regular expression. */
 export function pattern(text: string): RegExp {

@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import type { DataConversion } from "../data/conversion.ts";
 import { FileError, messageOf } from "../errors.ts";
 import { isLossFile } from "../losses/text.ts";
@@ -11,6 +11,7 @@ import { visibleLines } from "../visible.ts";
 import { typedValues, withFlags } from "./config/flags.ts";
 import { configName, configText } from "./config/write.ts";
 import { withFiles } from "./metric-flags.ts";
+import { quietCommand } from "./options.ts";
 
 /** The file in a run's folder that records how the run was started. */
 const settingsName = "run.json";
@@ -101,9 +102,7 @@ export function resumedCall<Flags extends object>(
   command: Command,
   declare: (command: Command) => void,
 ): ResumedCall<Flags> {
-  const before = new Command("train").exitOverride().configureOutput({ writeErr: () => {} });
-  declare(before);
-  before.option("--force").option("--quiet").option("--debug");
+  const { command: before } = quietCommand(declare);
   try {
     before.parse(argumentsHere(settings, declare), { from: "user" });
   } catch (error) {

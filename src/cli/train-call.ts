@@ -1,13 +1,13 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Command } from "commander";
+import type { Command } from "commander";
 import { dataKinds } from "../data/load-node.ts";
 import { UsageError } from "../errors.ts";
 import type { FitOptions } from "../index.ts";
 import type { ModelFacts } from "../programs/model-facts.ts";
 import { addTrainingDataFlags } from "./data-flags.ts";
 import { fitOf } from "./fit-flags.ts";
-import { given } from "./options.ts";
+import { given, quietCommand, typedOptions } from "./options.ts";
 import { outputBeside } from "./output.ts";
 import { placementOf } from "./placement-flags.ts";
 import { type RunSettings, readRunSettings, resumedCall } from "./run-settings.ts";
@@ -29,9 +29,7 @@ export function parsedCall(words: readonly string[]): {
   readonly command: Command;
   readonly trainingFlags: readonly string[];
 } {
-  const command = new Command("train").exitOverride().configureOutput({ writeErr: () => {} });
-  const trainingFlags = declare(command);
-  command.option("--force").option("--quiet").option("--debug");
+  const { command, declared: trainingFlags } = quietCommand(declare);
   return { command: command.parse([...words], { from: "user" }), trainingFlags };
 }
 
@@ -71,9 +69,7 @@ export async function callOf(
     const fit = { epochs, ...fitOf(flags) };
     return { path, model: path, flags, data: flags.data, placement: placementOf(flags), fit };
   }
-  const refused = command.options.filter(
-    (option) => trainingFlags.includes(option.attributeName()) && isGiven(option.attributeName()),
-  );
+  const refused = typedOptions(command, trainingFlags);
   if (refused.length > 0) {
     const names = refused.map(({ long }) => long).join(", ");
     throw new UsageError(`a resumed run goes on with the options it was begun with; leave out ${names}`);
@@ -118,22 +114,17 @@ export function checkEffects(
   }: TrainFlags,
   { block, artifact }: ModelFacts,
 ): void {
-  if (artifact !== undefined && (lora || adapterFrom !== undefined)) {
-    throw new UsageError(
-      "--lora belongs to models: a training_model.onnx fixes which parameters are trained",
-    );
-  }
-  if (artifact !== undefined && (bitfit || lastBlocks !== undefined)) {
-    const flag = bitfit ? "--bitfit" : "--last-blocks";
-    throw new UsageError(
-      `${flag} belongs to models: a training_model.onnx fixes which parameters are trained`,
-    );
-  }
-  if (artifact !== undefined && teacher !== undefined) {
-    throw new UsageError("--teacher belongs to models: a training_model.onnx has a loss of its own");
-  }
-  if (artifact !== undefined && buckets) {
-    throw new UsageError("--buckets belongs to models: a training_model.onnx takes batches of one length");
+  const fixed = "fixes which parameters are trained";
+  const ofModels = [
+    ["--lora", lora || adapterFrom !== undefined, fixed],
+    ["--bitfit", bitfit, fixed],
+    ["--last-blocks", lastBlocks !== undefined, fixed],
+    ["--teacher", teacher !== undefined, "has a loss of its own"],
+    ["--buckets", buckets, "takes batches of one length"],
+  ] as const;
+  const [flag, , reason] = ofModels.find(([, isGiven]) => isGiven) ?? [];
+  if (artifact !== undefined && flag) {
+    throw new UsageError(`${flag} belongs to models: a training_model.onnx ${reason}`);
   }
   if (keepPenalty && !block) {
     throw new UsageError("--keep-penalty belongs to a model with an injected penalty: this one has none");

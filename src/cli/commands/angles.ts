@@ -21,7 +21,7 @@ import { type AngleTable, responseAngleTable, weightAngleTable } from "../../rep
 import { shortNames } from "../../report/side-by-side.ts";
 import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
-import { given, numberIn, positiveInteger } from "../options.ts";
+import { given, numberIn, positiveInteger, typedOptions } from "../options.ts";
 import { checkOutput } from "../output.ts";
 import { readData } from "../read-data.ts";
 import { recordBeside } from "../run-report.ts";
@@ -60,10 +60,10 @@ export function define(command: Command, streams: CommandStreams): void {
   addDimensionFlags(command, "batch size for running the model, if the model leaves it open");
   command.action(async (paths: string[], flags: Flags) => {
     const terminal = new Terminal(streams, flags);
-    const ofResponses = ["samples", "gamma"].filter((name) => command.getOptionValueSource(name) === "cli");
+    const ofResponses = typedOptions(command, ["samples", "gamma"]);
     if (flags.data === undefined && ofResponses.length > 0) {
       throw new UsageError(
-        `response angles need --data: give it, or leave out --${ofResponses.join(" and --")}`,
+        `response angles need --data: give it, or leave out ${ofResponses.map(({ long }) => long).join(" and ")}`,
       );
     }
     checkHasData(command, dataFlags, "angles of weights need none");

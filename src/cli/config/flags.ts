@@ -1,6 +1,7 @@
-import { Command, type Option } from "commander";
+import type { Command, Option } from "commander";
 import { UsageError } from "../../errors.ts";
 import { hyphened } from "../../name-and-options.ts";
+import { quietCommand } from "../options.ts";
 import { type ConfigEntry, readConfig } from "./read.ts";
 import { flagTexts, repeats } from "./values.ts";
 
@@ -163,9 +164,7 @@ export function typedValues(
   readonly values: ReadonlyMap<Option, readonly string[] | true>;
   readonly operands: readonly string[];
 } {
-  const command = new Command().exitOverride().configureOutput({ outputError: () => {} });
-  declare(command);
-  command.option("--force").option("--quiet").option("--debug");
+  const { command } = quietCommand(declare);
   const values = new Map<Option, string[] | true>();
   for (const option of command.options) {
     command.on(`option:${option.name()}`, (text: string | null | undefined) => {

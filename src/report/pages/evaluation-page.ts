@@ -1,9 +1,13 @@
-import type { Dataset } from "../../data/dataset.ts";
+import { type Dataset, mainColumn } from "../../data/dataset.ts";
+import { imageForm } from "../../data/images/image-form.ts";
+import type { ClassFigures } from "../../metrics/class-metrics.ts";
+import type { LabelFigures } from "../../metrics/label-metrics.ts";
+import { elementCount } from "../../onnx/tensor.ts";
 import type { ModelEvaluation, WorstSample } from "../../runtime/model-evaluation.ts";
 import { figureText } from "../angle-figures.ts";
 import { cosineHeatMap } from "../plots/cosine-heat-map.ts";
+import { pngOf } from "../png.ts";
 import { nameOfSample } from "../sample-name.ts";
-import { thumbnail } from "../thumbnail.ts";
 import type { Child, Elements } from "./elements.ts";
 import { pageText } from "./page.ts";
 
@@ -83,29 +87,33 @@ const shares = [
 
 type NameOf = (label: number | undefined) => string;
 
-function classTable(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child {
-  if (!classes) return undefined;
-  const rows = classes.classes.map(({ index, precision, recall, f1, samples }) => [
-    ...[nameOf(index), percent(precision), percent(recall), percent(f1)],
-    samples.toLocaleString("en-US"),
-  ]);
-  const headings = [{ text: "class", kind: "text" as const }, ...shares, { text: "samples" }];
-  return h.section("classes", "Classes", h.table("Figures of each class", headings, rows));
-}
+const classTable = (h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child =>
+  classes && h.section("classes", "Classes", shareTable(h, "class", classes.classes, nameOf));
 
-function labelTable(h: Elements, { labels }: ModelEvaluation, nameOf: NameOf): Child {
-  if (!labels) return undefined;
-  const rows = labels.labels.map(({ index, precision, recall, f1, auc, samples }) => [
-    ...[nameOf(index), percent(precision), percent(recall), percent(f1), auc?.toFixed(4) ?? "–"],
-    samples.toLocaleString("en-US"),
-  ]);
+const labelTable = (h: Elements, { labels }: ModelEvaluation, nameOf: NameOf): Child =>
+  labels && h.section("labels", "Labels", shareTable(h, "label", labels.labels, nameOf));
+
+function shareTable(
+  h: Elements,
+  kind: "class" | "label",
+  rows: readonly (ClassFigures | LabelFigures)[],
+  nameOf: NameOf,
+): Element {
   const headings = [
-    { text: "label", kind: "text" as const },
+    { text: kind, kind: "text" as const },
     ...shares,
-    { text: "AUC" },
+    ...(kind === "label" ? [{ text: "AUC" }] : []),
     { text: "samples" },
   ];
-  return h.section("labels", "Labels", h.table("Figures of each label", headings, rows));
+  return h.table(
+    `Figures of each ${kind}`,
+    headings,
+    rows.map((one) => [
+      ...[nameOf(one.index), percent(one.precision), percent(one.recall), percent(one.f1)],
+      ...(kind === "label" ? ["auc" in one && one.auc !== undefined ? one.auc.toFixed(4) : "–"] : []),
+      one.samples.toLocaleString("en-US"),
+    ]),
+  );
 }
 
 function confusion(h: Elements, { classes }: ModelEvaluation, nameOf: NameOf): Child {
@@ -190,4 +198,37 @@ function worst(
     );
   });
   return h.section("worst", title, h.figures(...items));
+}
+
+/** Longest side of a thumbnail in pixels. */
+const longest = 96;
+
+/** A sample as a small picture, a `data:` address of a PNG; undefined for samples that are no images. */
+async function thumbnail(dataset: Dataset, index: number): Promise<string | undefined> {
+  const column = mainColumn(dataset.inputs?.values() ?? []);
+  const form = column && imageForm(column.shape);
+  if (!column || !form) return undefined;
+  const { size, channelsFirst = false } = form;
+  const values = new Float32Array(elementCount(column.shape));
+  await column.fill([index], values);
+  const { least, most } = column.bytes ? { least: 0, most: 255 } : column.range();
+  const step = Math.max(1, Math.ceil(Math.max(size.height, size.width) / longest));
+  const small = {
+    ...{ height: Math.ceil(size.height / step), width: Math.ceil(size.width / step) },
+    channels: size.channels,
+  };
+  const pixels = new Uint8Array(elementCount([small.height, small.width, small.channels]));
+  for (let y = 0; y < small.height; y++) {
+    for (let x = 0; x < small.width; x++) {
+      for (let c = 0; c < small.channels; c++) {
+        const place = y * step * size.width + x * step;
+        const value = values[
+          channelsFirst ? c * size.height * size.width + place : place * size.channels + c
+        ] as number;
+        const share = most > least ? (value - least) / (most - least) : 0;
+        pixels[(y * small.width + x) * small.channels + c] = Math.round(255 * share);
+      }
+    }
+  }
+  return `data:image/png;base64,${btoa(String.fromCharCode(...pngOf(pixels, small)))}`;
 }
