@@ -40,16 +40,19 @@ async function dataOf(path: string): Promise<ReadonlySet<string> | undefined> {
       const model = skimmed
         ? Model.fromSkimmed(file, skimmed, {}, skimPieces)
         : Model.fromBytes(file.read(0, file.size));
-      const files = [...model.externalLocations].map((location) =>
-        join(dirname(path), checkedLocation(location)),
-      );
-      return new Set(await Promise.all(files.map(realPlace)));
+      return await dataPlaces(model, dirname(path));
     } finally {
       file.close();
     }
   } catch {
     return undefined;
   }
+}
+
+/** The data files of a model that lies in a folder. @throws SorthError for a location outside of the folder */
+export async function dataPlaces(model: Model, folder: string): Promise<ReadonlySet<string>> {
+  const files = [...model.externalLocations].map((location) => join(folder, checkedLocation(location)));
+  return new Set(await Promise.all(files.map(realPlace)));
 }
 
 /**

@@ -1,9 +1,9 @@
 import { rm } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import { FileError } from "../errors.ts";
 import { decodeTensorProto, encodeTensorProto } from "./codec.ts";
-import { dataInFolder, freeDataName, removeReplacedData } from "./data-files-node.ts";
-import { checkedLocation, checkedRange, externalLocations } from "./external.ts";
+import { dataInFolder, dataPlaces, freeDataName, removeReplacedData } from "./data-files-node.ts";
+import { checkedRange, externalLocations } from "./external.ts";
 import { openExternal, realPlace } from "./external-node.ts";
 import { Model } from "./model.ts";
 import { onnx } from "./schema.js";
@@ -49,7 +49,7 @@ export interface OwnData {
  */
 export async function ownData(model: Model, path: string, options: WriteOptions): Promise<OwnData> {
   const present = await dataInFolder(path);
-  const kept = await dataOf(model, path);
+  const kept = await dataPlaces(model, dirname(resolve(model.path ?? path)));
   const data = await freeDataName(path, kept, present, options.force ?? false);
   const { layout } = model;
   const files = new Files(model);
@@ -138,13 +138,6 @@ function moved(
     ([key, value]) => new onnx.StringStringEntryProto({ key, value: `${value}` }),
   );
   return encodeTensorProto(tensor);
-}
-
-/** The data files of a model that is to be written to `path`. */
-async function dataOf(model: Model, path: string): Promise<ReadonlySet<string>> {
-  const folder = dirname(resolve(model.path ?? path));
-  const files = [...model.externalLocations].map((location) => join(folder, checkedLocation(location)));
-  return new Set(await Promise.all(files.map(realPlace)));
 }
 
 /** The data files of a model, each opened once. */

@@ -42,12 +42,8 @@ export function augmentedDataset(dataset: Dataset, changes: Augmentation): Augme
     ...dataset,
     ...(inputs && { inputs }),
     ...{ augmentation: changes, changing: true },
-    fill(indices, x, y, pass) {
-      const filled = dataset.fill(indices, x, y, pass);
-      if (!pass || !form) return filled;
-      const change = () => changeRows(x, indices, form, changes, pass);
-      return isPending(filled) ? filled.then(change) : change();
-    },
+    fill: (indices, x, y, pass) =>
+      changedAfter(dataset.fill(indices, x, y, pass), x, indices, form, changes, pass),
   };
 }
 
@@ -59,12 +55,8 @@ function augmentedColumn(dataset: Dataset, column: Column, changes: Augmentation
   return {
     ...column,
     range: () => column.range(),
-    fill(indices, target, pass) {
-      const filled = column.fill(indices, target, pass);
-      if (!pass || !form) return filled;
-      const change = () => changeRows(target, indices, form, changes, pass);
-      return isPending(filled) ? filled.then(change) : change();
-    },
+    fill: (indices, target, pass) =>
+      changedAfter(column.fill(indices, target, pass), target, indices, form, changes, pass),
   };
 }
 
@@ -82,6 +74,20 @@ function formOf(
   throw new DataError(
     `${dataset.name}: ${column.name} holds ${range ? `${range.least} … ${range.most}` : "numbers"}, and color changes pixels, uint8 or floats from 0 to 1: leave color out, or save pixels`,
   );
+}
+
+/** Changes the images of a batch while training, once they are read. */
+function changedAfter(
+  filled: Promise<void> | void,
+  rows: BatchArray,
+  indices: ArrayLike<number>,
+  form: Form | undefined,
+  changes: Augmentation,
+  pass: TrainingPass | undefined,
+): Promise<void> | void {
+  if (!pass || !form) return filled;
+  const change = () => changeRows(rows, indices, form, changes, pass);
+  return isPending(filled) ? filled.then(change) : change();
 }
 
 function changeRows(
