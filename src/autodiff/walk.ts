@@ -1,14 +1,14 @@
 import { typedOrHidden } from "../analysis/obstacle.ts";
+import { constantTensor } from "../analysis/probe-model.ts";
 import { SorthError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
-import { ruleContext } from "./context.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import { rulesOf, withPath } from "./refusal.ts";
-import type { Rule, RuleTable, Thunk } from "./rule.ts";
-import { checkValues } from "./sizes.ts";
+import type { Rule, RuleContext, RuleTable, Thunk } from "./rule.ts";
 
 /** A gradient that enters the graph: ∂total/∂value, in the value's shape. One value may have several seeds. */
 export interface Seed {
@@ -149,4 +149,61 @@ function wantedValues(
     for (const input of [...node.inputs, ...node.captures]) if (input && active.has(input)) wanted.add(input);
   }
   return wanted;
+}
+
+/** A float32 value of this many numbers takes 256 GiB. */
+const mostOfValue = 2 ** 36;
+
+/**
+ * A few bytes of a file can state sizes that no machine holds. Derivatives list positions and weights by size while they are
+ * built, so such sizes must be noticed first.
+ * @throws SorthError for a value of the node that has more numbers than a machine can hold
+ */
+function checkValues(node: Node): void {
+  for (const value of [...node.inputs, ...node.outputs])
+    if (elementCount(value?.shape ?? []) > mostOfValue)
+      throw new SorthError(
+        `"${value?.name}" has the sizes [${value?.shape}], which need an array larger than any memory: use smaller ones (--batch, --dim)`,
+      );
+}
+
+/** The context that the walk passes to a rule. `total` returns the sum of the gradients that a value's readers contributed. */
+function ruleContext(
+  node: Node,
+  total: (output: Value) => Typed | undefined,
+  walk: Pick<RuleContext, "wants" | "rules">,
+): RuleContext {
+  const at = (kind: "input" | "output", index: number): Typed => {
+    const value = (kind === "input" ? node.inputs : node.outputs)[index];
+    if (!value) throw new SorthError(`${kind} ${index} of ${node.op} node "${node.label}" is absent`);
+    return typedOrHidden(value);
+  };
+  const known = (value: Value | null) => value && typedOrHidden(value);
+  return {
+    node,
+    ...walk,
+    get inputs() {
+      return node.inputs.map(known);
+    },
+    get outputs() {
+      return node.outputs.map(known);
+    },
+    input: (index) => at("input", index),
+    output: (index) => at("output", index),
+    gradient: (index) => {
+      const output = node.outputs[index];
+      return output ? total(output) : undefined;
+    },
+    constant: (index) => {
+      const value = node.inputs[index];
+      if (!value) return undefined;
+      // An injected block stores its constants as Constant nodes.
+      const constant = constantTensor(value);
+      if (constant) return constant.numbers();
+      throw new SorthError(
+        `input ${index} ("${value.name}") of ${node.op} node "${node.label}" is computed from data; ` +
+          "its derivative needs it to be constant: fix the model's free dimensions (--dim NAME=N, --batch N)",
+      );
+    },
+  };
 }

@@ -3,8 +3,9 @@ import { basename, join } from "node:path";
 import { type MarkedLayer, markOf } from "../adapters/mark.ts";
 import { foldAdapters, reasonAgainstMerging } from "../adapters/merge.ts";
 import type { Target } from "../adapters/merge-targets.ts";
+import type { Copy } from "../analysis/copies.ts";
 import { constantTensor } from "../analysis/probe-model.ts";
-import { markIn } from "../batch-norm/mark.ts";
+import { markIn, type RecoveredLayer } from "../batch-norm/mark.ts";
 import { withoutConversion } from "../data/conversion.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { dataTypeName } from "../onnx/data-types.ts";
@@ -12,14 +13,13 @@ import { externalLocations } from "../onnx/external.ts";
 import { Model } from "../onnx/model.ts";
 import { ownData } from "../onnx/own-data-node.ts";
 import { onnx } from "../onnx/schema.js";
-import { externalReference, Tensor } from "../onnx/tensor.ts";
+import { elementCount, externalReference, Tensor } from "../onnx/tensor.ts";
 import { equalBytes, fieldRecords, graphFields, tensorFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import { adaptedWeight } from "./adapter-graph.ts";
 import type { Contract, ContractWeight } from "./contract.ts";
-import { copiedWeight, foldedWeights } from "./derived-weights.ts";
-import type { WeightGraph, WeightSources } from "./weight-graph.ts";
+import { type WeightGraph, WeightGraphBuilder, type WeightSources } from "./weight-graph.ts";
 
 /** A range of bytes in a file. */
 export interface BytePlace {
@@ -215,4 +215,46 @@ function turned(tensor: Tensor): Tensor {
   const data = tensor.data.slice() as Float32Array;
   for (let i = 0; i < data.length; i++) data[i] = 1 + (i % 7) - (data[i] as number) / 2;
   return Tensor.of(tensor.name, tensor.type, tensor.dims, data);
+}
+
+/** A copy of a trained parameter in another layout (`copied`). */
+function copiedWeight({ name, of, dims, rows }: Copy, sources: WeightSources): WeightGraph {
+  const b = new WeightGraphBuilder(sources, name);
+  const { g } = b;
+  const parameter = b.operand("weight", of);
+  const size = elementCount(dims);
+  if (rows > 0) return b.done(g.transpose(g.reshape(parameter, [rows, size / rows]), [1, 0]), dims);
+  return b.done(elementCount(parameter.shape) === size ? parameter : g.expand(parameter, dims), dims);
+}
+
+/** The weight and the bias of a layer with its BatchNormalization in them (`foldBatchNorm`). */
+function foldedWeights(
+  layer: RecoveredLayer,
+  epsilon: number,
+  sources: WeightSources,
+): ReadonlyMap<string, WeightGraph> {
+  const { weight, axis, groups, biasOfLayer, beta } = layer;
+  const begun = (base: string) => {
+    const b = new WeightGraphBuilder(sources, base);
+    const { g } = b;
+    const variance = b.operand("variance", layer.variance);
+    const factor = g.div(b.operand("scale", layer.scale), g.sqrt(g.add(variance, b.number(epsilon))));
+    return { b, g, factor };
+  };
+  const ofWeight = begun(weight);
+  const stored = ofWeight.b.operand("weight", weight);
+  const length = stored.shape[axis] ?? 1;
+  const inner = elementCount(stored.shape.slice(axis + 1));
+  const outer = elementCount(stored.shape) / (groups * length * inner);
+  const scaled = ofWeight.g.mul(
+    ofWeight.g.reshape(stored, [groups, outer, length, inner]),
+    ofWeight.g.reshape(ofWeight.factor, [groups, 1, length, 1]),
+  );
+  const ofBias = begun(biasOfLayer.name);
+  const { b, g, factor } = ofBias;
+  const shifted = g.sub(b.operand("bias", layer.bias), g.mul(factor, b.operand("mean", layer.mean)));
+  return new Map([
+    [weight, ofWeight.b.done(scaled, stored.shape)],
+    [biasOfLayer.name, b.done(g.div(shifted, b.number(beta)), biasOfLayer.dims)],
+  ]);
 }

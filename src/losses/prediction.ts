@@ -3,7 +3,6 @@ import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Objective } from "./objective.ts";
-import { probabilitiesFrom } from "./probabilities.ts";
 
 /** Names of several values in one text, with commas between them, which losses of embeddings take. */
 export const namesIn = (text: string): string[] => text.split(",").map((name) => name.trim());
@@ -132,4 +131,45 @@ function softmaxAxis(node: Node, opset: number, rank: number | undefined): numbe
   const from = axis < 0 ? axis + rank : axis;
   // Before opset 13, all axes from this one on are normalized together.
   return opset < 13 && from !== rank - 1 ? -1 : from;
+}
+
+/** Operators behind which probabilities are still probabilities, or nearly. */
+const passing = new Set(["Identity", "Cast", "Clip", "Reshape", "Flatten", "Squeeze", "Unsqueeze"]);
+
+/**
+ * How a value was made of scores, if it holds probabilities: by an operator that the loss applies itself, in parts
+ * (`exp(x) / Σ exp(x)`), by a Normalizer, or as `[1 − p, p]` of scikit-learn's classifiers of two classes. Undefined for anything
+ * else, logarithms of probabilities among them, which a second softmax leaves as they are.
+ * @param activations - the operators that the loss applies itself
+ */
+function probabilitiesFrom(value: Value, activations: readonly string[]): string | undefined {
+  const { producer } = value;
+  const [first, second] = producer?.inputs ?? [];
+  if (!producer || !first) return undefined;
+  if (producer.domain === "" && passing.has(producer.opType)) return probabilitiesFrom(first, activations);
+  switch (producer.op) {
+    case "Softmax":
+    case "Sigmoid":
+      return activations.includes(producer.op) ? `a ${producer.op}` : undefined;
+    case "ai.onnx.ml.Normalizer":
+      return "a Normalizer";
+    case "Div":
+      return behindCopies(second)?.op === "ReduceSum" && behindCopies(second)?.inputs[0] === first
+        ? "a division by its sum"
+        : undefined;
+    case "Concat":
+      return producer.inputs.length === 2 &&
+        first.producer?.op === "Sub" &&
+        first.producer.inputs[1] === second
+        ? `[1 − p, p] of "${second?.name}"`
+        : undefined;
+    default:
+      return undefined;
+  }
+}
+
+function behindCopies(value: Value | null | undefined): Node | undefined {
+  const producer = value?.producer ?? undefined;
+  const copies = producer && (passing.has(producer.opType) || producer.opType === "Expand");
+  return copies ? behindCopies(producer.inputs[0]) : producer;
 }

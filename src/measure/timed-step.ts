@@ -1,8 +1,11 @@
 import type { Probe } from "../analysis/probe.ts";
+import { namedDataset, type SampleArray } from "../data/array-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../onnx/model.ts";
+import { elementCount } from "../onnx/tensor.ts";
 import type { Step } from "../programs/step.ts";
-import { batchOf } from "../programs/step-ports.ts";
+import { batchOf, type DataPort, type StepPorts } from "../programs/step-ports.ts";
+import { Random } from "../random.ts";
 import { checkRuns, openStep } from "../runtime/open-step.ts";
 import type { RunLength } from "../runtime/run-length.ts";
 import { runOptions } from "../runtime/run-options.ts";
@@ -11,7 +14,6 @@ import { scalarsOfSteps } from "../runtime/step-scalars.ts";
 import type { Backend, StepSession } from "../runtime/step-session.ts";
 import { type TimedOptions, timedOptions } from "../runtime/timed-options.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
-import { randomDataset } from "./random-dataset.ts";
 
 /** What a {@link TimedStep} is opened with. */
 export interface TimedStepParts {
@@ -109,4 +111,28 @@ export class TimedStep {
     this.#done = done;
     this.loss = results.at(-1)?.loss ?? Number.NaN;
   }
+}
+
+/**
+ * Random samples that fit a step: normal floats, integers 0 and 1 (also for labels and tokens: every model has these two), shares for labels in
+ * floats; masks are 1 everywhere.
+ */
+function randomDataset({ inputs, labels }: StepPorts, size: number): Dataset {
+  const random = new Random("benchmark");
+  const array = ({ name, type, shape, batchAxis = 0 }: DataPort, isTarget: boolean): SampleArray => {
+    const own = shape.filter((_, axis) => axis !== batchAxis);
+    const count = size * elementCount(own);
+    const isFloat = type === "float" || type === "double" || type === "float16" || type === "bfloat16";
+    const isMask = /mask/i.test(name);
+    if (isFloat) {
+      const draw = () => (isMask ? 1 : isTarget ? random.uniform() : random.normal());
+      return { data: Float32Array.from({ length: count }, draw), shape: own };
+    }
+    return { data: Int32Array.from({ length: count }, () => (isMask ? 1 : random.integer(2))), shape: own };
+  };
+  return namedDataset({
+    name: "random data",
+    inputs: Object.fromEntries(inputs.map((port) => [port.name, array(port, false)])),
+    ...(labels && !labels.own && { labels: array(labels, true) }),
+  });
 }

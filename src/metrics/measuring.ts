@@ -2,10 +2,9 @@ import { UsageError } from "../errors.ts";
 import type { Shape } from "../graph/shapes.ts";
 import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { ClassAreas } from "./class-areas.ts";
 import { ClassMetrics, mostConfused, rankOf, share } from "./class-metrics.ts";
 import { classesOf, classRows } from "./class-rows.ts";
-import { LabelMetrics } from "./label-metrics.ts";
+import { areaUnderCurve, LabelMetrics } from "./label-metrics.ts";
 import type { Measured, Metric, MetricSample } from "./metric.ts";
 import { NumberMetrics } from "./number-metrics.ts";
 import { checkFits, figureName, kindOf, topOf } from "./table.ts";
@@ -229,4 +228,36 @@ function ofNumbers(shape: Shape): Counter {
 function ofOwn({ name, begin }: Metric): Counter {
   const pass = begin();
   return { add: (sample) => pass.add(sample), report: () => ({ metrics: { [name]: pass.result() } }) };
+}
+
+/**
+ * Areas under the curve of each class against all others, by its probability (the softmax of a row's scores): scikit-learn's
+ * `roc_auc_score(multi_class="ovr")`, where the macro average is the mean over the classes.
+ */
+class ClassAreas {
+  readonly #probabilities: number[][];
+  readonly #labels: number[] = [];
+
+  constructor(classes: number) {
+    this.#probabilities = Array.from({ length: classes }, () => []);
+  }
+
+  /** Counts one row. */
+  add(scores: readonly number[], label: number): void {
+    const most = scores.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const powers = scores.map((score) => Math.exp(score - most));
+    const sum = powers.reduce((a, b) => a + b, 0);
+    for (const [c, power] of powers.entries()) this.#probabilities[c]?.push(power / sum);
+    this.#labels.push(label);
+  }
+
+  /** The area of each class; undefined for one that no row, or every row, belongs to. */
+  areas(): (number | undefined)[] {
+    return this.#probabilities.map((probabilities, c) =>
+      areaUnderCurve(
+        probabilities,
+        this.#labels.map((label) => label === c),
+      ),
+    );
+  }
 }

@@ -3,15 +3,25 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { arcsine, arcsineSlope } from "./arcsine.ts";
+import { cosinesOf } from "./cosines.ts";
 import { definePenalty } from "./define.ts";
+import type { PenaltyLayer } from "./layer.ts";
 import type { PenaltyGraph } from "./penalty.ts";
 import { positionsOf } from "./plain-layer.ts";
 import { type ResponseLayout, ResponseMatrix, reshapeLike } from "./response-matrix.ts";
 import { type Coefficients, coefficients, somOfRows, somOfUnits } from "./som-graph.ts";
-import { type SomOptions, somDefaults, somProblem, somSource, somWeight } from "./som-options.ts";
+import {
+  type SomOptions,
+  somDefaults,
+  somProblem,
+  somSource,
+  somWeight,
+  weightNormalization,
+} from "./som-options.ts";
 import { somReference } from "./som-reference.ts";
 import { batchRows, randomRows, type SomRows } from "./som-rows.ts";
-import { somOfWeights } from "./som-weights.ts";
+import { penaltyOfGram } from "./weight-penalty.ts";
 
 /**
  * Pushes the responses of a layer's units apart: with ϑᵢⱼ the cosine of tanh(γyᵢ) and tanh(γyⱼ) over the rows,
@@ -199,3 +209,30 @@ const tanhOf = (g: Emit, y: Typed, { gamma }: SomOptions): Typed => g.tanh(g.mul
 
 /** dY = dT∘(1 − T²); dT already includes γ. */
 const throughTanh = (g: Emit, square: Typed, dT: Typed): Typed => g.mul(dT, g.sub(1, square));
+
+/**
+ * SOM of the exact angles θ between the units' weights: ϑ = 1 − 2θ/π = (2/π)·asin c, with c their cosine. This is the limit of
+ * ϑ for sign responses to many random directions.
+ */
+function somOfWeights(layer: PenaltyLayer, options: SomOptions): PenaltyGraph {
+  const { groups, units } = layer.site;
+  const c = coefficients(options, units / groups, groups);
+  return penaltyOfGram(layer, "units", (g, gram) => {
+    const cosines = cosinesOf(g, gram, weightNormalization);
+    const { value: cosine } = cosines;
+    const mask = g.offDiagonal(units / groups, cosine.type);
+    const angles = g.mul(g.mul(arcsine(g, cosine), mask), 2 / Math.PI);
+    const inGroup = [-2, -1];
+    const total = g.reduceSum(angles, inGroup, true);
+    const squares = g.reduceSum(g.square(angles), inGroup, true);
+    return {
+      value: g.reduceSum(g.add(g.mul(g.square(total), c.mean), g.mul(squares, c.square))),
+      // ∂R/∂ϑ = 2·c.mean·s + 2·c.square·ϑ off the diagonal, dϑ/dc = (2/π)/√(1 − c²). Every pair occurs twice.
+      pull: () => {
+        const toAngles = g.add(g.mul(angles, 4 * c.square), g.mul(total, 4 * c.mean));
+        const toCosines = g.mul(g.mul(toAngles, mask), g.mul(arcsineSlope(g, cosine), 2 / Math.PI));
+        return cosines.pull(toCosines);
+      },
+    };
+  });
+}

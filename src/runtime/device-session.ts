@@ -1,14 +1,14 @@
 import type { InferenceSession, Tensor as OrtTensor } from "onnxruntime-common";
-import { DeviceError } from "../errors.ts";
+import { DataError, DeviceError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
 import { Model } from "../onnx/model.ts";
-import type { Tensor } from "../onnx/tensor.ts";
+import { Tensor } from "../onnx/tensor.ts";
+import { narrowedKey } from "../passes/backends/narrow-integers.ts";
 import { loopsOn, loweringFor } from "../passes/backends/table.ts";
 import { initialTensors } from "../programs/initial-state.ts";
 import type { Step } from "../programs/step.ts";
 import { figureOutputs, type StepPorts, statePorts } from "../programs/step-ports.ts";
-import { narrowedFeeds } from "./narrowed-feeds.ts";
 import { checkReplaces, OrtForwardSession, runSession } from "./ort-session.ts";
 import { fromOrtTensor, toOrtTensor } from "./ort-tensor.ts";
 import { type OpenOnDevice, openOnDevice } from "./placement.ts";
@@ -182,4 +182,29 @@ export function webGpuBackendOn(open: OpenOnDevice, checkDevice?: () => Promise<
         narrowedFeeds(model),
       ),
   };
+}
+
+/**
+ * The inputs of a model that a pass narrowed to 32 bits.
+ * @returns a function that gives their tensors this type, and leaves others as they are
+ */
+export function narrowedFeeds({ proto }: Model): (name: string, tensor: Tensor) => Tensor {
+  const note = proto.metadataProps?.find(({ key }) => key === narrowedKey)?.value;
+  const limits = new Map<string, number>(note ? Object.entries(JSON.parse(note)) : []);
+  return (name, tensor) => {
+    const limit = limits.get(name);
+    return limit === undefined ? tensor : narrow(name, tensor, limit);
+  };
+}
+
+/** @throws DataError for a number that the graph may take beyond 32 bits */
+function narrow(name: string, tensor: Tensor, limit: number): Tensor {
+  const numbers = tensor.numbers();
+  const beyond = numbers.find((number) => Math.abs(number) > limit);
+  if (beyond !== undefined) {
+    throw new DataError(
+      `input "${name}" has the number ${beyond}, and WebGPU computes with whole numbers up to ${limit} there: use --backend cpu`,
+    );
+  }
+  return tensor.type === "int32" ? tensor : Tensor.of(name, "int32", tensor.dims, Int32Array.from(numbers));
 }

@@ -1,7 +1,10 @@
 import { brokenNumber } from "../analysis/unusable-numbers.ts";
+import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
-import { FileError, messageOf, NumericError } from "../errors.ts";
+import type { Dataset } from "../data/dataset.ts";
+import { FileError, messageOf, NumericError, UsageError } from "../errors.ts";
 import { isRecord, parsedJson } from "../json.ts";
+import { count, notNegative } from "../numbers.ts";
 import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
 import { type Chunk, chunkBytes } from "../onnx/stored.ts";
@@ -12,18 +15,15 @@ import { type StepPorts, statePorts } from "../programs/step-ports.ts";
 import { tellOptions } from "../told-options.ts";
 import { averageInputs } from "./averages.ts";
 import type { CheckpointKind, EvaluationResult } from "./events.ts";
-import type { FitPlan } from "./fit-plan.ts";
+import type { FitOptions, FitPlan } from "./fit-plan.ts";
 import { type Position, positionFromText } from "./run-position.ts";
 import { optionsFromText, optionsToText, teacherIn } from "./stored-options.ts";
-import { planFromText } from "./stored-plan.ts";
 import { storedTeacher, teacherFolder } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import type { TrainingSession } from "./training-session.ts";
 
 tellOptions();
-
-export { checkSameData } from "./stored-plan.ts";
 
 /** The content of a checkpoint. */
 export interface StoredRun {
@@ -217,4 +217,49 @@ export async function resumedOptions(
   }
   // The best number of steps per run depends on the backend.
   return { ...options, ...(overrides.stepsPerRun !== undefined && { stepsPerRun }), backend };
+}
+
+/** @throws UsageError for data that differ from those of the resumed run */
+export function checkSameData(dataset: Dataset, validation: FitOptions["validation"], stored: FitPlan): void {
+  checkIdentity(dataset, stored.data, "trained");
+  const before = stored.validation ?? 0;
+  if (typeof before === "number") {
+    if (validation === undefined || validation === before) return;
+    const now = typeof validation === "number" ? `${validation}` : `"${validation.name}"`;
+    throw new UsageError(
+      `the run was begun with ${before === 0 ? "no samples" : `a share of ${before} of the samples`} held out for validation, not with ${now}: leave validation out to go on as it was, or set otherData (--other-data)`,
+    );
+  }
+  if (validation === undefined || typeof validation === "number") {
+    throw new UsageError(
+      `the run was validated on data of its own, "${before.name}" (${before.samples} samples): give it again as validation, or set otherData (--other-data)`,
+    );
+  }
+  checkIdentity(validation, before, "validated");
+}
+
+function checkIdentity(dataset: Dataset, before: DataIdentity, verb: string): void {
+  const now = identityOf(dataset, before.checksum);
+  if (now.checksum === before.checksum && now.samples === before.samples) return;
+  throw new UsageError(
+    `the run was ${verb} on other data: "${before.name}" with ${before.samples} samples (checksum ${before.checksum}), and "${now.name}" has ${now.samples} (${now.checksum}); give the same data, or set otherData (--other-data) to go on with these`,
+  );
+}
+
+/** Reads a plan. @throws SorthError where it is damaged */
+function planFromText(text: string, where: string): FitPlan {
+  const plan = parsedJson(text) as FitPlan;
+  const isIdentity = (value: unknown): boolean => {
+    const { checksum, samples } = (value ?? {}) as Partial<DataIdentity>;
+    return typeof checksum === "string" && count.holds(samples ?? 0);
+  };
+  const { epochs, maxSteps = 1, data, validation = 0, keep = 1, earlyStop } = plan ?? {};
+  const holds =
+    [epochs, maxSteps, keep, earlyStop?.patience ?? 1].every(count.holds) &&
+    isIdentity(data) &&
+    (typeof validation === "number"
+      ? notNegative.holds(validation) && validation < 1
+      : isIdentity(validation));
+  if (!holds) throw new FileError(`${where} is damaged: it does not say how the run was fitted`);
+  return plan;
 }

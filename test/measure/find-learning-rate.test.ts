@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { findLearningRate, so, Trainer, type TrainerOptions } from "../../src/index.ts";
-import { suggestedRates } from "../../src/measure/suggested-rates.ts";
+import { suggestedRates } from "../../src/measure/find-learning-rate.ts";
 import { equalBytes } from "../../src/onnx/wire.ts";
 import { losses, network, plain, train } from "../runtime/small-run.ts";
 

@@ -11,7 +11,7 @@ import {
   weightAngles,
 } from "../../src/index.ts";
 import { blankDocument } from "../../src/report/pages/blank-document.ts";
-import { thinned } from "../../src/report/pages/thin.ts";
+import { thinned } from "../../src/report/pages/run-page.ts";
 import { angleHistogram, normalDensity } from "../../src/report/plots/angle-histogram.ts";
 import { cosineHeatMap, heatScale } from "../../src/report/plots/cosine-heat-map.ts";
 import { wholeTicks } from "../../src/report/plots/curves.ts";

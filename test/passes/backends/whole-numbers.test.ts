@@ -11,7 +11,7 @@ import { integerKernels } from "../../../src/passes/backends/integer-kernels.ts"
 import { narrowedKey, narrowIntegers } from "../../../src/passes/backends/narrow-integers.ts";
 import { writeOutMissingOn } from "../../../src/passes/backends/write-out-missing.ts";
 import { runPasses } from "../../../src/passes/pass.ts";
-import { narrowedFeeds } from "../../../src/runtime/narrowed-feeds.ts";
+import { narrowedFeeds } from "../../../src/runtime/device-session.ts";
 import { nodeProbe } from "../../../src/runtime/probe-node.ts";
 import { GraphBuilder } from "../../helpers/build-graph.ts";
 import { inferred } from "../../helpers/inferred.ts";

@@ -7,7 +7,7 @@ import { graphToProto } from "../../../src/graph/proto.ts";
 import { crossEntropy } from "../../../src/losses/cross-entropy.ts";
 import { Model } from "../../../src/onnx/model.ts";
 import { elementCount, Tensor } from "../../../src/onnx/tensor.ts";
-import { chooseSegments } from "../../../src/passes/training/choose-segments.ts";
+import { chooseSegments } from "../../../src/passes/training/checkpoint-segments.ts";
 import { som } from "../../../src/penalties/som.ts";
 import { differentiate } from "../../../src/programs/differentiate.ts";
 import type { LossOptions } from "../../../src/programs/options.ts";
