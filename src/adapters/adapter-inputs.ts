@@ -2,15 +2,15 @@ import type { Probe } from "../analysis/probe.ts";
 import { UsageError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Value } from "../graph/node.ts";
-import { valueInfo } from "../graph/proto.ts";
+import { inputRecord } from "../graph/records.ts";
 import { checkModel } from "../onnx/check-model.ts";
-import { decodeTensorProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { decodeTensorProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
+import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { Random } from "../random.ts";
 import { adapterKind, kindOf } from "./kinds.ts";
 import { adapterOf, loadAdapter } from "./load.ts";
@@ -67,7 +67,7 @@ function withInputs(model: Model, mark: Mark, defaults: ReadonlyMap<string, Tens
   const replace = new Map<FieldRecord, Chunk[]>();
   for (const record of layout.graph) {
     if (record.field !== graphFields.initializer) continue;
-    const { name } = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
+    const { name } = decodeTensorProto(payloadOf(layout, record));
     const tensor = defaults.get(name);
     if (tensor) replace.set(record, initializerRecord(tensor));
   }
@@ -87,7 +87,7 @@ function withInputs(model: Model, mark: Mark, defaults: ReadonlyMap<string, Tens
     const input = new Value(name, type);
     const rank = `${name.replace(/_[AB](_\d+)?$/, "$1")}_rank`;
     input.declared = dims.map((dim, axis) => (free.get(name) === axis ? rank : dim));
-    return bytesField(graphFields.input, encodeValueInfoProto(valueInfo(input)));
+    return inputRecord(input);
   });
   return Model.spliced(splice(layout, { replace, appendToGraph }), model);
 }

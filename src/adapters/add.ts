@@ -11,17 +11,16 @@ import { listed, SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { Value } from "../graph/node.ts";
-import { valueInfo } from "../graph/proto.ts";
+import { inputRecord, metadataRecord } from "../graph/records.ts";
 import { classifierOutput, findHeads, type HeadParameter } from "../head/find-head.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count, decayRate, positive, seedNumber } from "../numbers.ts";
-import { encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { Random } from "../random.ts";
 import { tellOptions } from "../told-options.ts";
 import { type AddAdaptersOptions, defaultRank, type LoraOptions } from "./adapter.ts";
@@ -200,7 +199,7 @@ export function withAdapters(
     const reads = kind.write(writer, layer, parameters, settings, { base, result: layer.response, norms });
     const record = recordOf.get(reads ? (graph.valueNamed(layer.product).producer ?? last) : last);
     if (!record) throw new RangeError(`"${layer.name}" is not in the file`);
-    const payload = layout.bytes.subarray(record.payload, record.end);
+    const payload = payloadOf(layout, record);
     const names = Object.entries(renamedBy({ reads, response: layer.response, base }));
     const node = names.reduce((bytes, [from, to]) => renameInNode(bytes, from, to), payload);
     const renamed = bytesField(graphFields.node, node);
@@ -228,15 +227,11 @@ export function withAdapters(
     splice(layout, {
       replace,
       appendToGraph: initializers.flatMap((tensor) => recordsOfInitializer(model, tensor)),
-      appendToModel: [markRecord(mark)],
+      appendToModel: [metadataRecord(adaptersKey, JSON.stringify(mark))],
     }),
     model,
   );
 }
-
-/** A mark as a record of a model. */
-export const markRecord = (mark: Mark): Uint8Array =>
-  bytesField(modelFields.metadataProps, encodeMetadataEntry(adaptersKey, JSON.stringify(mark)));
 
 /** An initializer as records of a graph; files of IR 3 list it among the inputs too. */
 function recordsOfInitializer(model: Model, tensor: Tensor): Chunk[] {
@@ -244,7 +239,7 @@ function recordsOfInitializer(model: Model, tensor: Tensor): Chunk[] {
   if (Number(model.proto.irVersion) >= 4) return record;
   const input = new Value(tensor.name, tensor.type, tensor.dims);
   input.declared = tensor.dims;
-  return [...record, bytesField(graphFields.input, encodeValueInfoProto(valueInfo(input)))];
+  return [...record, inputRecord(input)];
 }
 
 /**

@@ -2,11 +2,9 @@ import { adapterPrefix } from "../analysis/adapter-names.ts";
 import { type Attribute, float, int, ints, string } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
 import { Node, Value } from "../graph/node.ts";
-import { nodeToProto } from "../graph/proto.ts";
-import { encodeNodeProto } from "../onnx/codec.ts";
+import { nodeRecord } from "../graph/records.ts";
 import { DataType, type DataTypeName } from "../onnx/data-types.ts";
 import { Tensor } from "../onnx/tensor.ts";
-import { bytesField, graphFields } from "../onnx/wire.ts";
 import type { Layer } from "./layer.ts";
 
 /**
@@ -62,7 +60,7 @@ export class NodeWriter {
         outputs: [new Value(result)],
       },
     });
-    this.records.push(bytesField(graphFields.node, encodeNodeProto(nodeToProto(node))));
+    this.records.push(nodeRecord(node));
     this.values.push(result);
     return result;
   }

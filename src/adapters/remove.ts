@@ -8,7 +8,7 @@ import {
   decodeValueInfoProto,
 } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import {
   bytesField,
   equalBytes,
@@ -26,7 +26,6 @@ import { damagedMark, type Mark, type MarkedLayer, renamedBy } from "./mark.ts";
  */
 export function removeAdapters(model: Model, mark: Mark): Model {
   const { layout } = model;
-  const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
   const replace = new Map<FieldRecord, Uint8Array | null>();
   const values = new Set(mark.values);
   const added = new Set([...mark.parameters, ...mark.constants]);
@@ -39,9 +38,9 @@ export function removeAdapters(model: Model, mark: Mark): Model {
   const isOwn = (name: string) => added.has(name) || changed.has(name) || isInner(name, values, mark);
   for (const record of layout.graph) {
     if (record.field === graphFields.initializer) {
-      if (added.has(decodeTensorProto(payloadOf(record)).name)) replace.set(record, null);
+      if (added.has(decodeTensorProto(payloadOf(layout, record)).name)) replace.set(record, null);
     } else if (record.field === graphFields.node) {
-      const { input, output } = decodeNodeProto(payloadOf(record));
+      const { input, output } = decodeNodeProto(payloadOf(layout, record));
       if (output.length > 0 && output.every((name) => values.has(name))) {
         replace.set(record, null);
         continue;
@@ -50,10 +49,10 @@ export function removeAdapters(model: Model, mark: Mark): Model {
       if (found === undefined) continue;
       const i = changed.get(found) ?? 0;
       const names = Object.entries(renamedBy(mark.layers[i] as MarkedLayer));
-      replace.set(record, original(payloadOf(record), mark.file.replaced[i], names));
+      replace.set(record, original(payloadOf(layout, record), mark.file.replaced[i], names));
       for (const [, present] of names) changed.delete(present);
     } else if (record.field === graphFields.valueInfo || record.field === graphFields.input) {
-      const { name } = decodeValueInfoProto(payloadOf(record));
+      const { name } = decodeValueInfoProto(payloadOf(layout, record));
       if (isOwn(name)) replace.set(record, null);
     }
   }
@@ -61,7 +60,7 @@ export function removeAdapters(model: Model, mark: Mark): Model {
   if (missing !== undefined) throw damagedMark(`no node computes or reads "${missing}"`);
   for (const record of layout.model) {
     if (record.field !== modelFields.metadataProps) continue;
-    if (decodeMetadataEntry(payloadOf(record)).key === adaptersKey) replace.set(record, null);
+    if (decodeMetadataEntry(payloadOf(layout, record)).key === adaptersKey) replace.set(record, null);
   }
   const { graphLengthWidth } = mark.file;
   return Model.spliced(splice(layout, { replace, graphLengthWidth }), model);

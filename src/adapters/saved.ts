@@ -57,7 +57,7 @@ export function withSaved(
     const own = isNode && biases.get(decodeNodeProto(payloadOf(layout, record)).output[0] ?? "");
     if (own) replace.set(record, [...own.records, ...initializerRecord(own.tensor)]);
     if (record.field !== graphFields.initializer) continue;
-    const before = decodeTensorProto(layout.bytes.subarray(record.payload, record.end));
+    const before = decodeTensorProto(payloadOf(layout, record));
     const tensor = tensors.get(before.name);
     if (!tensor) continue;
     replace.set(record, initializerRecord(tensor, before.docString));

@@ -1,11 +1,11 @@
 import { renameInNode } from "../block/rename-record.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
-import { nodeToProto } from "../graph/proto.ts";
-import { decodeTensorProto, encodeNodeProto } from "../onnx/codec.ts";
+import { nodeRecord } from "../graph/records.ts";
+import { decodeTensorProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
-import { splice } from "../onnx/splice.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
@@ -68,7 +68,7 @@ export class WeightEdits {
           outputs: [this.#graph.freshName(`${outputs[0]?.name}.merged`)],
         });
         read = copy.outputs[0] as Value;
-        return bytesField(graphFields.node, encodeNodeProto(nodeToProto(copy)));
+        return nodeRecord(copy);
       });
       this.#copies.set(layer, [...(this.#copies.get(layer) ?? []), ...copies]);
       this.#rename(layer, between.at(-1)?.outputs[0]?.name ?? "", read.name);
@@ -89,10 +89,9 @@ export class WeightEdits {
   done(): Model {
     const { layout } = this.#model;
     const replace = new Map<FieldRecord, Uint8Array | Chunk[] | null>();
-    const payloadOf = ({ payload, end }: FieldRecord) => layout.bytes.subarray(payload, end);
     for (const record of layout.graph) {
       if (record.field !== graphFields.initializer) continue;
-      const { name, docString } = decodeTensorProto(payloadOf(record));
+      const { name, docString } = decodeTensorProto(payloadOf(layout, record));
       const tensor = this.#initializers.get(name);
       if (tensor) replace.set(record, initializerRecord(tensor, docString));
     }
@@ -104,7 +103,7 @@ export class WeightEdits {
       else if (record && names) {
         const message = Object.entries(names).reduce(
           (bytes, [from, to]) => renameInNode(bytes, from, to),
-          payloadOf(record),
+          payloadOf(layout, record),
         );
         const pieces = [...(this.#copies.get(node) ?? []), bytesField(graphFields.node, message)];
         replace.set(record, concatBytes(pieces));

@@ -4,7 +4,6 @@ import type { Value } from "../graph/node.ts";
 /** One operator between a stored weight and the operand of a layer: axes permuted, or another shape for the same numbers. */
 export type WeightStep = { readonly permutation: readonly number[] } | { readonly dims: readonly number[] };
 
-/** The weight behind an operand. */
 export interface FoundWeight {
   /** The stored weight. */
   readonly stored: Value;

@@ -3,7 +3,8 @@ import { base64 } from "../block/base64.ts";
 import { renameInNode } from "../block/rename-record.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
-import { encodeMetadataEntry, encodeNodeProto } from "../onnx/codec.ts";
+import { metadataRecord } from "../graph/records.ts";
+import { encodeNodeProto } from "../onnx/codec.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
 import { Model } from "../onnx/model.ts";
 import { tensorOf } from "../onnx/random-tensors.ts";
@@ -11,7 +12,7 @@ import { onnx } from "../onnx/schema.js";
 import { payloadOf, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { bytesField, concatBytes, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { FoldedLayer } from "./folded-layers.ts";
 import type { BatchNormMark, BatchNormNames, RecoveredLayer } from "./mark.ts";
 
@@ -72,12 +73,11 @@ export function withBatchNorm(model: Model, measured: readonly MeasuredLayer[]):
     };
   });
   const mark: BatchNormMark = { version: 1, graphLengthWidth: layout.graphLengthWidth, layers };
-  const entry = encodeMetadataEntry(batchNormKey, JSON.stringify(mark));
   return Model.spliced(
     splice(layout, {
       replace,
       appendToGraph: initializers,
-      appendToModel: [bytesField(modelFields.metadataProps, entry)],
+      appendToModel: [metadataRecord(batchNormKey, JSON.stringify(mark))],
     }),
     model,
   );

@@ -1,17 +1,17 @@
-import { blockPrefix, originalPrefix } from "../analysis/block-nodes.ts";
+import { blockPrefix, markKey, originalPrefix } from "../analysis/block-nodes.ts";
 import type { TrainingModel } from "../artifacts/training-model.ts";
 import { base64 } from "../block/base64.ts";
-import { type Mark, type RenamedValue, renamedValues } from "../block/mark.ts";
+import { type Mark, markText, type RenamedValue, renamedValues } from "../block/mark.ts";
 import { renameInNode } from "../block/rename-record.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Node, Value } from "../graph/node.ts";
 import { ancestorsOf } from "../graph/reach.ts";
+import { metadataRecord, nodeRecord, outputRecord } from "../graph/records.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { BuiltBlock } from "./build-block.ts";
-import { markRecord, nodeRecord, outputRecord } from "./splice-block.ts";
 
 /**
  * A training model's file with a block's records in it, nodes in topological order. The nodes for the penalty's part of a
@@ -80,7 +80,7 @@ export function spliceArtifactBlock(
   return splice(layout, {
     replace,
     appendToGraph: [...last.map(nodeRecord), ...block.outputs.map(outputRecord)],
-    appendToModel: [markRecord(written)],
+    appendToModel: [metadataRecord(markKey, markText(written))],
   });
 }
 

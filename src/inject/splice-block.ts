@@ -2,12 +2,11 @@ import { markKey, type NamedNode } from "../analysis/block-nodes.ts";
 import { base64 } from "../block/base64.ts";
 import { type Mark, markText } from "../block/mark.ts";
 import { renameInNode } from "../block/rename-record.ts";
-import { type Node, Value } from "../graph/node.ts";
-import { nodeToProto, valueInfo } from "../graph/proto.ts";
-import { encodeMetadataEntry, encodeNodeProto, encodeValueInfoProto } from "../onnx/codec.ts";
+import { Value } from "../graph/node.ts";
+import { inputRecord, metadataRecord, nodeRecord, outputRecord } from "../graph/records.ts";
 import { type ModelLayout, splice } from "../onnx/splice.ts";
 import type { Chunk } from "../onnx/stored.ts";
-import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import type { BuiltBlock } from "./build-block.ts";
 
 /**
@@ -36,28 +35,16 @@ export function spliceBlock(layout: ModelLayout, own: readonly NamedNode[], bloc
     replace,
     appendToGraph: [
       ...block.nodes.map(nodeRecord),
-      ...block.inputs.map((input) => bytesField(graphFields.input, declaration(input))),
+      ...block.inputs.map(freeInput),
       ...block.outputs.map(outputRecord),
     ],
-    appendToModel: [markRecord(mark)],
+    appendToModel: [metadataRecord(markKey, markText(mark))],
   });
 }
 
-/** A node as a record of a graph. */
-export const nodeRecord = (node: Node): Uint8Array =>
-  bytesField(graphFields.node, encodeNodeProto(nodeToProto(node)));
-
-/** The declaration of an output as a record of a graph. */
-export const outputRecord = (output: Value): Uint8Array =>
-  bytesField(graphFields.output, encodeValueInfoProto(valueInfo(output)));
-
-/** A mark as a record of a model. */
-export const markRecord = (mark: Mark): Uint8Array =>
-  bytesField(modelFields.metadataProps, encodeMetadataEntry(markKey, markText(mark)));
-
-/** The declaration of an input. Free dimensions stay free, whatever size they were probed with. */
-function declaration(input: Value): Uint8Array {
+/** The record of an input whose free dimensions stay free, whatever size they were probed with. */
+function freeInput(input: Value): Uint8Array {
   const declared = new Value(input.name, input.type);
   declared.declared = input.declared;
-  return encodeValueInfoProto(valueInfo(declared));
+  return inputRecord(declared);
 }

@@ -9,13 +9,13 @@ import { listed, SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
-import { valueInfo } from "../graph/proto.ts";
+import { metadataRecord, outputRecord } from "../graph/records.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count } from "../numbers.ts";
-import { decodeMetadataEntry, encodeMetadataEntry, encodeValueInfoProto } from "../onnx/codec.ts";
+import { decodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
-import { splice } from "../onnx/splice.ts";
-import { bytesField, type FieldRecord, graphFields, modelFields } from "../onnx/wire.ts";
+import { payloadOf, splice } from "../onnx/splice.ts";
+import { type FieldRecord, modelFields } from "../onnx/wire.ts";
 import { tellOptions } from "../told-options.ts";
 
 tellOptions();
@@ -186,21 +186,18 @@ function spliced(model: Model, declarations: readonly Value[]): Model {
   const found = layout.model.find(
     (record) =>
       record.field === modelFields.metadataProps &&
-      decodeMetadataEntry(layout.bytes.subarray(record.payload, record.end)).key === tapsKey,
+      decodeMetadataEntry(payloadOf(layout, record)).key === tapsKey,
   );
-  const before =
-    found && parseTaps(decodeMetadataEntry(layout.bytes.subarray(found.payload, found.end)).value ?? "");
+  const before = found && parseTaps(decodeMetadataEntry(payloadOf(layout, found)).value ?? "");
   const mark: TapsMark = {
     version: 1,
     outputs: [...(before?.outputs ?? []), ...declarations.map(({ name }) => name)],
     file: before?.file ?? { graphLengthWidth: layout.graphLengthWidth },
   };
-  const record = bytesField(modelFields.metadataProps, encodeMetadataEntry(tapsKey, tapsText(mark)));
+  const record = metadataRecord(tapsKey, tapsText(mark));
   const pieces = splice(layout, {
     replace: new Map<FieldRecord, Uint8Array | null>(found ? [[found, record]] : []),
-    appendToGraph: declarations.map((value) =>
-      bytesField(graphFields.output, encodeValueInfoProto(valueInfo(value))),
-    ),
+    appendToGraph: declarations.map(outputRecord),
     appendToModel: found ? [] : [record],
   });
   return Model.spliced(pieces, model);
