@@ -153,7 +153,6 @@ const opposites: ReadonlyMap<string, string> = new Map([
   ["LessOrEqual", "Greater"],
 ]);
 
-/** A branch of an If. */
 type BranchName = "then_branch" | "else_branch";
 
 /**

@@ -2,7 +2,6 @@ import type { DataTypeName } from "../onnx/data-types.ts";
 import type { onnx } from "../onnx/schema.js";
 import { byteLengthOf, Tensor, viewOf } from "../onnx/tensor.ts";
 
-/** A bias of zeros: `[columns]`. */
 export const zeroBias = (name: string, type: DataTypeName, columns: number): Tensor =>
   Tensor.of(name, type, [columns], viewOf(type, new Uint8Array(byteLengthOf(type, [columns]))));
 

@@ -103,7 +103,6 @@ export const isSeeded = ({ definition, options }: Penalty): boolean => definitio
 /** A mark as text for the file, with a checksum that reveals damage before anything is restored from it. */
 export const markText = (mark: Mark): string => sealed(mark);
 
-/** An object as JSON, with a checksum. */
 export const sealed = (content: object): string =>
   JSON.stringify({ ...content, checksum: crc32(new TextEncoder().encode(JSON.stringify(content))) });
 

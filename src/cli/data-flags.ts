@@ -28,7 +28,6 @@ export interface DataFlags {
   readonly truncation?: Truncation;
 }
 
-/** Flags of data to train on. */
 export interface TrainingDataFlags extends DataFlags {
   readonly augment?: AugmentFlags;
   readonly buckets?: BucketsFlag;

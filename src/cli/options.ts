@@ -13,7 +13,6 @@ export const numberIn =
     return value;
   };
 
-/** A number. */
 export const number = numberIn(anyNumber);
 
 /** An integer of 0 or more. */
@@ -43,7 +42,6 @@ export const typedOptions = (command: Command, names: readonly string[]): Option
     return names.includes(name) && command.getOptionValueSource(name) === "cli";
   });
 
-/** A regular expression. */
 export function pattern(text: string): RegExp {
   try {
     return regularExpression(text);

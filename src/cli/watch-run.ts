@@ -16,7 +16,6 @@ import { declare } from "./train-call.ts";
 /** A run in progress, and where its files go. */
 export interface WatchedRun {
   readonly events: AsyncIterable<TrainingEvent | ObservationEvent>;
-  /** Its folder. */
   readonly folder: string;
   readonly isResumed: boolean;
   /** How the run was begun; written to its folder. */

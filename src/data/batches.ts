@@ -36,7 +36,6 @@ export function stepsPerEpoch(dataset: Dataset, batch: number): number {
   return steps;
 }
 
-/** A batch for evaluation. */
 export interface EvaluationBatch {
   /** Always of length `batch`: after the first `count` it repeats the last sample, to fill a fixed batch size. */
   readonly indices: Uint32Array;

@@ -88,7 +88,6 @@ export function placedImages(paths: readonly string[], known?: readonly string[]
   return sortedIntoClasses(images, known);
 }
 
-/** A path and its folders. */
 interface Split {
   readonly path: string;
   /** Folders and the file's name. */

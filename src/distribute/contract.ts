@@ -187,7 +187,6 @@ export interface Contract {
     readonly conversion: DataConversion | null;
     /** Random changes of images while training. */
     readonly augment: Augmentation | null;
-    /** α of mixup. */
     readonly mixup: number | null;
     /** How the samples were scaled on which the teacher was trained; null without a teacher, or where it does not say. */
     readonly taught: Normalization | null;

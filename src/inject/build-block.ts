@@ -218,7 +218,6 @@ function needed(nodes: readonly Node[], values: readonly Value[]): Node[] {
   return nodes.filter((node) => live.has(node));
 }
 
-/** An added loss. */
 interface AddedLoss {
   /** Scalar, mean over the batch, in the prediction's type (float32 for half types). */
   readonly value: Typed;

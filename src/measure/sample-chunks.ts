@@ -85,7 +85,6 @@ export function sampleChunks(
   return { chunks, samples: total, dimensions: { dims, ...(free.length > 0 && { batch: total }) } };
 }
 
-/** The data of one input. */
 interface Fed {
   readonly input: Value;
   readonly tensor: Tensor;

@@ -39,7 +39,6 @@ export function encodeModelProto(proto: onnx.ModelProto): Uint8Array {
   return plainBytes(onnx.ModelProto.encode(proto).finish());
 }
 
-/** Encodes a graph. */
 export function encodeGraphProto(proto: onnx.GraphProto.$Properties): Uint8Array {
   return plainBytes(onnx.GraphProto.encode(proto).finish());
 }
@@ -79,7 +78,6 @@ export function decodeValueInfoProto(bytes: Uint8Array): onnx.ValueInfoProto {
   return decoded(onnx.ValueInfoProto, bytes);
 }
 
-/** Encodes a tensor. */
 export function encodeTensorProto(proto: onnx.TensorProto.$Properties): Uint8Array {
   return plainBytes(onnx.TensorProto.encode(proto).finish());
 }

@@ -6,7 +6,6 @@ import { Model } from "./model.ts";
 import { skim, skimPieces } from "./skim.ts";
 import { openStored } from "./stored-file-node.ts";
 
-/** The data files of the models in one folder. */
 export interface FolderData {
   /** Those of the file in whose place a model is to be written. */
   readonly replaced: ReadonlySet<string>;

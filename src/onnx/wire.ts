@@ -122,7 +122,6 @@ export function bytesField(field: number, payload: Uint8Array): Uint8Array {
   return concatBytes([varint(field * 8 + wireTypes.bytes), varint(payload.length), payload]);
 }
 
-/** Joins pieces of bytes. */
 export function concatBytes(pieces: readonly Uint8Array[]): Uint8Array {
   const joined = new Uint8Array(pieces.reduce((length, piece) => length + piece.length, 0));
   let offset = 0;

@@ -16,7 +16,6 @@ export type ResponseLayout = Pick<Site, "units" | "groups" | "unitAxis"> & Parti
  */
 type Form = "unitsLast" | "positionsLast" | "gathered";
 
-/** A response in the layout for products. */
 export class ResponseMatrix {
   /** The response, with units and rows where products read them. */
   readonly value: Typed;

@@ -204,7 +204,6 @@ function unitsBehindRows(
   };
 }
 
-/** tanh(γY). */
 const tanhOf = (g: Emit, y: Typed, { gamma }: SomOptions): Typed => g.tanh(g.mul(y, gamma));
 
 /** dY = dT∘(1 − T²); dT already includes γ. */

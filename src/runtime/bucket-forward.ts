@@ -17,7 +17,6 @@ import type { EvaluationGraph } from "../programs/evaluation.ts";
 import { lengthNames } from "./buckets.ts";
 import type { Fed, ForwardSession } from "./step-session.ts";
 
-/** An evaluation graph of one length. */
 interface EvaluatedLength {
   readonly graph: EvaluationGraph;
   readonly session: () => Promise<ForwardSession>;

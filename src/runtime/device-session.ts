@@ -18,7 +18,6 @@ import type { Backend, Fed, StepFeeds, StepResult, StepSession } from "./step-se
 /** Suffix of the outputs of the read-back graph. */
 const onHost = "/host";
 
-/** A state on a device. */
 interface HeldState {
   /** The session that copies it to the host; released with the state. */
   readonly reader: InferenceSession;

@@ -52,7 +52,6 @@ export interface FitParts {
   /** Whether early stopping may have ended the run before this fit: its options are those of the resumed run. */
   readonly goesOn: boolean;
   readonly save: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
-  /** Removes checkpoints. */
   readonly remove: (folder: string, kinds: readonly CheckpointKind[]) => Promise<void>;
   /** Keeps the weight of all penalties that a run with a share of them begins with. */
   readonly choose: (weight: number) => void;

@@ -81,7 +81,6 @@ export class MeasuredBatches {
   }
 }
 
-/** A model's graph in inference form. */
 export function inferenceForm(model: Model): Graph {
   const graph = graphOf(model);
   runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);

@@ -62,7 +62,6 @@ export interface ReadValue extends Pick<NamedTerm, "output" | "labels" | "mask">
   readonly name: string;
 }
 
-/** One batch of results. */
 export interface BatchOfResults {
   /** Indices in the dataset of the samples that count: a fixed batch is filled up with copies of its last sample. */
   readonly samples: Uint32Array;
@@ -76,7 +75,6 @@ export interface ValueResults {
   readonly scores: ArrayLike<number>;
   /** The shape of the value. */
   readonly shape: readonly number[];
-  /** Rows of one sample. */
   readonly rowsOfSample: number;
   /** Labels of the rows, if they were asked for. */
   readonly labels: ArrayLike<number>;

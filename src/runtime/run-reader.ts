@@ -11,7 +11,6 @@ export interface PlannedRun {
   readonly indices: Uint32Array;
 }
 
-/** The samples of a run. */
 export interface ReadRun {
   readonly feeder: Feeder;
   /** Number of steps done after the run; the feeder may hold samples of later steps, too. */

@@ -182,7 +182,6 @@ function checkGradient(
   return within(name, best.error, limits.slope, detail);
 }
 
-/** ⟨gradient, direction⟩. */
 function slopeAlong({ gradient }: PenaltyReference, direction: LayerNumbers): number {
   const along = (slopes: Matrix | undefined, moves: Matrix): number =>
     sum((slopes ?? []).map((row, i) => dot(row, moves[i] ?? [])));

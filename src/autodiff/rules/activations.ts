@@ -20,7 +20,6 @@ function oneAbove(g: Emit, x: Typed, other: number): Typed {
   return g.add(g.mul(g.positive(x), 1 - other), other);
 }
 
-/** min(y, 0). */
 const belowZero = (g: Emit, y: Typed): Typed => g.min(y, 0);
 
 /** Activations. At a kink each rule takes the one-sided derivative that PyTorch takes (test/autodiff/conventions.test.ts). */

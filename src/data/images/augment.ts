@@ -28,7 +28,6 @@ export interface AugmentedDataset extends Dataset {
 /** The strength of a change that `--augment` names without a number. */
 export const augmentationDefaults = { crop: 0.125, color: 0.2 } as const;
 
-/** Size of images. */
 export interface ImageSize {
   readonly height: number;
   readonly width: number;

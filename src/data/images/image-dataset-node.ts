@@ -18,7 +18,6 @@ import { decodeImage } from "./decode-node.ts";
 import { inputForm } from "./image-form.ts";
 import { writePixels } from "./write-pixels.ts";
 
-/** An encoded image with its label. */
 export interface EncodedImage {
   /** Where it lies, for messages and reports: its path, or its row. */
   readonly name: string;

@@ -138,7 +138,6 @@ export class Inliner {
     return output;
   }
 
-  /** Adds a constant. */
   constant(tensor: Tensor): Value {
     return this.graph.addInitializer(tensor.named(this.graph.freshName(tensor.name)));
   }

@@ -22,7 +22,6 @@ interface Both<T> {
 /** Costs of the same work on images and on rows. */
 export type CostPair = Both<number>;
 
-/** The sizes of a convolution. */
 export interface ConvolutionSizes {
   readonly samples: number;
   /** Positions of the input and of the output, for each sample. */

@@ -83,7 +83,6 @@ function obstacleOf(graph: Graph, node: Node): string | undefined {
   return undefined;
 }
 
-/** Queries, keys and values by head. */
 interface Heads {
   /** [B, H, S, D] */
   readonly query: Typed;

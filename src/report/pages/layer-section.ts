@@ -6,7 +6,6 @@ import { cosineHeatMap, heatLegend, heatScale } from "../plots/cosine-heat-map.t
 import { spectrumPlot } from "../plots/spectrum-plot.ts";
 import type { Elements } from "./elements.ts";
 
-/** A layer in one of the models. */
 export interface LayerModel {
   readonly name: string;
   /** Number of the model's colour on the page. */

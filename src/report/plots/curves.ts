@@ -9,7 +9,6 @@ export interface CurvePoint {
   readonly high?: number;
 }
 
-/** One curve. */
 export interface Curve {
   readonly points: readonly CurvePoint[];
   /** Number of its colour on the page. */

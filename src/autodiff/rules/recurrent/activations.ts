@@ -11,7 +11,6 @@ export interface Activation {
   slope(g: Emit, x: Typed, y: Typed): Typed;
 }
 
-/** An activation function and the defaults of its coefficients. */
 interface Kind {
   /** Default of `activation_alpha`; absent if the function has no such coefficient. */
   readonly alpha?: number;
