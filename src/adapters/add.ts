@@ -72,7 +72,7 @@ export async function addAdapters(model: Model, options: AddAdaptersOptions, pro
 }
 
 /** The settings with PEFT's defaults. @throws UsageError for a number out of range */
-export function settingsOf(options: LoraOptions): LayerSettings {
+function settingsOf(options: LoraOptions): LayerSettings {
   const {
     rank = defaultRank,
     alpha = defaultRank,
@@ -140,7 +140,7 @@ export async function graphToAdapt(
 }
 
 /** A layer with the adapter that it gets. */
-export interface LayerToAdapt {
+interface LayerToAdapt {
   readonly layer: FoundLayer;
   readonly kind: AdapterKind;
   readonly settings: LayerSettings;

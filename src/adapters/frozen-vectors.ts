@@ -15,7 +15,7 @@ import { singularVectors } from "./singular-vectors.ts";
 import { layerNumbers } from "./weight-numbers.ts";
 
 /** Reads an adapter from a file or folder. */
-export type ReadAdapter = (path: string) => Promise<Adapter>;
+type ReadAdapter = (path: string) => Promise<Adapter>;
 
 /**
  * Finds the frozen vectors with which penalties compare the adapters of a model: the A of earlier adapters, or the singular

@@ -116,7 +116,7 @@ const ofInputs = (layers: readonly AdapterLayer[]) =>
 export const partOf = (feedforward: boolean): string => (feedforward ? "ia3_l_input" : "ia3_l");
 
 /** The factors of a layer, and whether they scale its inputs. */
-export function factorsOf(tensors: AdapterTensors): {
+function factorsOf(tensors: AdapterTensors): {
   readonly feedforward: boolean;
   readonly factors: Tensor;
 } {

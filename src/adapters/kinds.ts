@@ -6,7 +6,7 @@ import type { Layer } from "./layer.ts";
 import { lora } from "./lora.ts";
 
 /** All kinds of adapters. */
-export const adapterKinds: readonly AdapterKind[] = [lora, dora, ia3];
+const adapterKinds: readonly AdapterKind[] = [lora, dora, ia3];
 
 /** The kind that settings ask for. */
 export const kindOf = ({

@@ -59,7 +59,7 @@ export interface WeightForm {
 }
 
 /** The way from dequantized numbers to the operand of a layer. */
-export interface DequantizedForm extends WeightForm {
+interface DequantizedForm extends WeightForm {
   /** The output of DequantizeLinear. */
   readonly source: string;
 }

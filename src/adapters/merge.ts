@@ -145,7 +145,7 @@ function tensorNamed(graph: Graph, name: string): Tensor {
 }
 
 /** Learns that an initializer gets the numbers of `base` with what adapters change in them for a layer. */
-export type Told = (name: string, base: string, targets: readonly Target[]) => void;
+type Told = (name: string, base: string, targets: readonly Target[]) => void;
 
 /** The model with other weights, where adapters act on them; all other bytes stay. */
 function withChanges(model: Model, changes: readonly Change[], told?: Told): Model {

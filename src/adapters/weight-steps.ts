@@ -4,7 +4,7 @@ import type { Value } from "../graph/node.ts";
 /** One operator between a stored weight and the operand of a layer: axes permuted, or another shape for the same numbers. */
 export type WeightStep = { readonly permutation: readonly number[] } | { readonly dims: readonly number[] };
 
-export interface FoundWeight {
+interface FoundWeight {
   /** The stored weight. */
   readonly stored: Value;
   /** Its numbers as floats: the stored weight, or the output of the DequantizeLinear behind it. */

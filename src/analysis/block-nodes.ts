@@ -29,7 +29,7 @@ export const namesOf = ({ name, inputs, captures, outputs }: Node): NamedNode =>
 });
 
 /** Distinguishes the nodes of a block from the model's own nodes with similar names. */
-export interface BlockNames {
+interface BlockNames {
   /** Outputs of the graph. */
   readonly outputs: Iterable<string>;
   /** Outputs that the block added to the graph, and the model's own values whose names it took over. */

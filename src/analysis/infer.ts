@@ -15,7 +15,7 @@ import { constantOf, isDescribed, probeOutputs } from "./probe-model.ts";
 import type { TypeAndShape } from "./run-node.ts";
 
 /** The sizes with which a graph's shapes were inferred. */
-export interface InferredShapes {
+interface InferredShapes {
   /** The batch size used in the shapes; undefined if the model fixes every dimension. */
   readonly batch: number | undefined;
   /** Values whose type, or one of whose dimensions, ONNX Runtime knows only after running. */

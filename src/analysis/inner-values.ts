@@ -17,7 +17,7 @@ export interface InnerValue {
 }
 
 /** A value in a body of If, Loop or Scan, or in a function of the model: it exists for a moment, and the graph cannot name it. */
-export interface HiddenValue {
+interface HiddenValue {
   readonly name: string;
   readonly names: readonly string[];
   /** The body or function that it lies in, for a message. */

@@ -14,7 +14,7 @@ import { Readings } from "./readings.ts";
 export type ModelPart = "biases" | { readonly lastBlocks: number };
 
 /** The parameters of a part, and the part in words. */
-export interface ChosenPart {
+interface ChosenPart {
   readonly parameters: readonly Parameter[];
   readonly what: string;
 }

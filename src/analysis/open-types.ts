@@ -7,7 +7,7 @@ import type { Probe } from "./probe.ts";
 import { probeOutputs } from "./probe-model.ts";
 
 /** A value as ONNX Runtime infers it with the file's own free dimensions. */
-export interface OpenType {
+interface OpenType {
   readonly type: DataTypeName | undefined;
   /** Numbers, names of free dimensions, or undefined for a length that is known only after running; undefined for an unknown rank. */
   readonly dims: readonly DeclaredDim[] | undefined;

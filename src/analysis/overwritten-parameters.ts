@@ -4,7 +4,7 @@ import { isTrainingForm } from "./batch-norm-form.ts";
 import { constantTensor } from "./probe-model.ts";
 
 /** A scale or bias that ONNX Runtime overwrites with a running statistic. */
-export interface OverwrittenParameter {
+interface OverwrittenParameter {
   /** A BatchNormalization in training form. */
   readonly node: Node;
   /** Its scale or bias. */
@@ -23,7 +23,7 @@ const mostMerged = 8;
  * reads a running statistic that a BatchNormalization in training form puts out, the kernel writes it into the input that holds
  * the old one, and only then reads scale and bias. If one of them is the same tensor, `y` is wrong, by more in every run.
  */
-export function overwrittenParameters(graph: Graph): OverwrittenParameter[] {
+function overwrittenParameters(graph: Graph): OverwrittenParameter[] {
   const outputs = new Set(graph.outputs);
   return graph.nodes.filter(isTrainingForm).flatMap((node) => {
     // With momentum 1, the new statistic is the old one.

@@ -108,7 +108,7 @@ function judgeBesideAdapters(value: Value, readings: Readings, trained: Readonly
 const isEmpty = (tensor: Tensor | undefined): boolean => tensor?.dims.includes(0) ?? false;
 
 /** The role in which a value is trained, or why it is not trained. */
-export interface Verdict {
+interface Verdict {
   readonly role: Role | undefined;
   readonly reason: string;
   /** Whether the file leaves that open. */

@@ -58,7 +58,7 @@ function castNode(from: string, to: string, type: DataTypeName): onnx.NodeProto 
 }
 
 /** The declared outputs of a probe copy: values, or additional nodes with one output each. */
-export interface ProbeOutputs {
+interface ProbeOutputs {
   /** Values declared by name only. */
   readonly values: readonly Value[];
   /** Values whose shape is declared as an output; the length of `Shape(value)` is the rank. Output name by value. */

@@ -213,7 +213,7 @@ export class Readings {
 }
 
 /** Whether at most one axis is longer than 1. */
-export const vector = (dims: readonly number[]): boolean => dims.filter((dim) => dim !== 1).length <= 1;
+const vector = (dims: readonly number[]): boolean => dims.filter((dim) => dim !== 1).length <= 1;
 
 const isShown = ({ outputs }: Node): boolean => outputs.some((output) => output && output.uses.size === 0);
 

@@ -10,7 +10,7 @@ import { stepPrefix } from "./block-nodes.ts";
 import type { Probe } from "./probe.ts";
 
 /** How often a Loop runs, or why only data decides it. */
-export type TripCount = number | { readonly reason: string };
+type TripCount = number | { readonly reason: string };
 
 /** Whether a value depends neither on data nor on parameters. */
 type IsConstant = (value: Value) => boolean;

@@ -6,7 +6,7 @@ import { tableOf } from "../lookup.ts";
 import { bufferSuffix, resetInput } from "./format.ts";
 
 /** A parameter of a training model. */
-export interface TrainedParameter {
+interface TrainedParameter {
   readonly value: Value;
   /** ∂loss/∂value of one run. */
   readonly gradient: Value;

@@ -3,7 +3,7 @@ import type { Node, Value } from "../graph/node.ts";
 import type { Rule, RuleTable } from "./rule.ts";
 
 /** The values between parameters and loss, known before the walk emits anything. */
-export interface Reach {
+interface Reach {
   readonly wrt: readonly Value[];
   /** Values that depend on one of `wrt`. */
   readonly active: ReadonlySet<Value>;

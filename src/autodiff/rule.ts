@@ -80,12 +80,12 @@ export interface Rule {
 }
 
 /** An operator whose gradient is zero wherever it exists (Floor, Shape, comparisons), or which returns no floats. */
-export interface Constant {
+interface Constant {
   readonly constant: string;
 }
 
 /** A known operator that is not differentiated, and the reason. */
-export interface Refused {
+interface Refused {
   readonly refused: string;
   /** The forms of the operator that a pass writes out in operators with derivatives, in words. */
   readonly writtenOut?: string;

@@ -3,7 +3,7 @@ import type { Typed } from "../graph/emit-base.ts";
 import { dimAt } from "../graph/shapes.ts";
 
 /** Along an axis from its first element to its last, or from its last to its first. */
-export type Direction = "forward" | "backward";
+type Direction = "forward" | "backward";
 
 /** `x` with its elements moved `by` places along an axis; the vacated places hold `fill`. */
 export function shifted(

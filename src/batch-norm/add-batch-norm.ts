@@ -17,7 +17,7 @@ import type { FoldedLayer } from "./folded-layers.ts";
 import type { BatchNormMark, BatchNormNames, RecoveredLayer } from "./mark.ts";
 
 /** ONNX's and PyTorch's ε. */
-export const epsilon = 1e-5;
+const epsilon = 1e-5;
 /** The weight of the old running statistic; PyTorch calls the weight of the new one momentum, 0.1. */
 const momentum = 0.9;
 

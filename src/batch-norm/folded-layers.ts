@@ -31,7 +31,7 @@ export interface FoldedLayer {
 }
 
 /** A layer that gets no BatchNormalization, and why. */
-export interface OtherLayer {
+interface OtherLayer {
   readonly name: string;
   readonly names: readonly string[];
   readonly reason: string;

@@ -25,7 +25,7 @@ export function addedOutputs(mark: Mark): Set<string> {
 }
 
 /** The parts of a model that a mark refers to. */
-export interface MarkedModel {
+interface MarkedModel {
   readonly outputs: readonly string[];
   /** Whether a node of the block computes that value. */
   readonly isComputed: (name: string) => boolean;

@@ -40,7 +40,7 @@ import type { Call } from "./train-call.ts";
 import { type TrainingFlags, trainerOptions } from "./train-flags.ts";
 
 /** Everything needed to begin a run. */
-export interface Beginning {
+interface Beginning {
   readonly call: Call;
   readonly command: Command;
   readonly model: Model;

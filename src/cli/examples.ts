@@ -1,5 +1,5 @@
 /** A working command line, and what it does. */
-export interface CommandExample {
+interface CommandExample {
   readonly line: string;
   readonly does: string;
 }

@@ -5,7 +5,7 @@ import { pageHeaders } from "./page-headers.ts";
 import { sendFile } from "./serve-files.ts";
 
 /** Options of {@link servePage}. */
-export interface ServedPage {
+interface ServedPage {
   /** Folder of the built page. */
   readonly folder: string;
   /** Folder with MNIST's four files; if undefined, the digits in the page's folder are served. */

@@ -9,7 +9,7 @@ import { refuseRepeated } from "./given-once.ts";
 import type { CommandStreams } from "./terminal.ts";
 
 /** The module of a command, which declares its arguments, flags and action. */
-export interface CommandModule {
+interface CommandModule {
   /** @param typed - the arguments typed after the command's name */
   readonly define: (command: Command, streams: CommandStreams, typed: readonly string[]) => void;
 }

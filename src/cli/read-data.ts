@@ -11,7 +11,7 @@ import { given } from "./options.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Flags that say how to read data, and those of the run that decide what is held out. */
-export interface ReadFlags extends TrainingDataFlags {
+interface ReadFlags extends TrainingDataFlags {
   readonly dim?: Readonly<Record<string, number>>;
   readonly validation?: number;
   readonly seed?: number;
@@ -28,7 +28,7 @@ const readsEmbeddings = (objective: string): boolean => {
 };
 
 /** Data, and how they are scaled when they are fed; undefined if model and data decide that. */
-export type ReadData = SplitData & { readonly normalize: Normalization | undefined };
+type ReadData = SplitData & { readonly normalize: Normalization | undefined };
 
 /**
  * Reads the data that `--data` names, as the flags say, and prints remarks about them.

@@ -86,7 +86,7 @@ export async function readRunSettings(folder: string): Promise<RunSettings | und
 }
 
 /** The flags and the model of a resumed run. */
-export interface ResumedCall<Flags> {
+interface ResumedCall<Flags> {
   readonly flags: Flags;
   /** The model of the first call. */
   readonly model: string | undefined;

@@ -14,7 +14,7 @@ const types: Readonly<Record<string, string>> = {
 };
 
 /** The outcome of a request: the file was sent, is missing, or cannot be read. */
-export type Outcome = "sent" | "missing" | "unreadable";
+type Outcome = "sent" | "missing" | "unreadable";
 
 /**
  * Sends a file of a folder. Always sends the whole file, even for a range request, and reads the disk for every request. A

@@ -19,7 +19,7 @@ export interface CommandStreams {
 }
 
 /** The part of a stream that commands use. */
-export interface OutputStream {
+interface OutputStream {
   write(text: string): unknown;
   readonly isTTY?: boolean;
   /** Width of the terminal in characters. */

@@ -14,7 +14,7 @@ import type { Terminal } from "./terminal.ts";
 import { declare } from "./train-call.ts";
 
 /** A run in progress, and where its files go. */
-export interface WatchedRun {
+interface WatchedRun {
   readonly events: AsyncIterable<TrainingEvent | ObservationEvent>;
   readonly folder: string;
   readonly isResumed: boolean;

@@ -21,7 +21,7 @@ export interface FeedPort {
 }
 
 /** The conversion of samples for a {@link FeedArray}. */
-export interface FeedChange {
+interface FeedChange {
   /** Shape of a sample as read, and the order of its axes in the input. */
   readonly fit: Pick<Fit, "order"> & { readonly read: readonly number[] };
   /** Number by which elements are divided. */

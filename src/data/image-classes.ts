@@ -8,7 +8,7 @@ export interface LabelledPath {
 }
 
 /** The classes and the split that the paths of images imply. */
-export interface ImageClasses {
+interface ImageClasses {
   /** Sorted names of the folders that hold images; the index is the label. */
   readonly classes: readonly string[];
   readonly train: readonly LabelledPath[];
@@ -72,7 +72,7 @@ export function imageClasses(
 }
 
 /** An image with the class and the part that its folders name. */
-export interface PlacedImage {
+interface PlacedImage {
   readonly path: string;
   readonly part: "train" | "validation" | "test";
   /** Undefined for an image in no folder. */

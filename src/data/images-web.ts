@@ -15,13 +15,13 @@ export interface ImageFile {
 }
 
 /** An image with the class that it shows. */
-export interface LabelledImage extends ImageFile {
+interface LabelledImage extends ImageFile {
   /** Index of its class. */
   readonly label: number;
 }
 
 /** Images of known classes. */
-export interface ClassImages {
+interface ClassImages {
   /** Source of the images, for messages. */
   readonly name: string;
   /** Names of the classes by label. */

@@ -10,7 +10,7 @@ import { datasetFor } from "./term-labels.ts";
 import { tokensOf } from "./token-columns.ts";
 
 /** The objective that reads the labels of a dataset. */
-export interface LabelReader {
+interface LabelReader {
   readonly objective: Objective;
   /** Shape of the predictions of a batch. */
   readonly prediction: readonly number[];
@@ -77,7 +77,7 @@ function checkTokens(dataset: Dataset, prediction: readonly number[]): void {
 }
 
 /** An objective adapted to the labels of a dataset. */
-export interface FittedObjective<O extends AnyObjective = Objective> {
+interface FittedObjective<O extends AnyObjective = Objective> {
   readonly objective: O;
   /** Message for the user. */
   readonly remark?: string;

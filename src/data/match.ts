@@ -13,7 +13,7 @@ const labelNames = new Set([
 export const isLabelName = (name: string): boolean => labelNames.has(name.toLowerCase());
 
 /** The inputs of a model that are fed with data. */
-export interface FedNames {
+interface FedNames {
   /** Inputs from which the model computes its prediction. */
   readonly data: readonly string[];
   /** Label inputs: those of the model itself, and the labels of an objective. */
@@ -23,7 +23,7 @@ export interface FedNames {
 }
 
 /** The array for each input. */
-export interface Match {
+interface Match {
   /** By input name: a column, or "x" or "y" for a dataset without named arrays. */
   readonly columns: ReadonlyMap<string, Column | "x" | "y">;
   /** Arrays that no input takes. */

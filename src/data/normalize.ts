@@ -59,7 +59,7 @@ export function channelScale(
 const pixelScale = 255;
 
 /** The normalization chosen for a dataset, and the reasons. */
-export interface NormalizationChoice {
+interface NormalizationChoice {
   /** Undefined if there was nothing to decide. */
   readonly normalize: Normalization | undefined;
   readonly remarks: readonly string[];

@@ -49,7 +49,7 @@ export interface ContractState extends Omit<StatePort, "layout" | "start"> {
 }
 
 /** A trained parameter. */
-export interface ContractParameter extends ContractState {
+interface ContractParameter extends ContractState {
   readonly name: string;
   /** Output of the last stage: the gradient of the joint batch. */
   readonly gradient: string;
@@ -57,14 +57,14 @@ export interface ContractParameter extends ContractState {
 }
 
 /** A Dropout mask of the joint batch, which shards read in parts. */
-export interface ContractMask extends Omit<DataPort, "batchAxis"> {
+interface ContractMask extends Omit<DataPort, "batchAxis"> {
   readonly ratio: number;
   /** The axis along which the joint array is cut; null where every shard reads all of it. */
   readonly cut: number | null;
 }
 
 /** Random numbers of the joint batch. */
-export interface ContractDraw extends DrawPort {
+interface ContractDraw extends DrawPort {
   /** The axis of `of` along which shards read their parts; null where every shard reads all of them. */
   readonly cut: number | null;
 }

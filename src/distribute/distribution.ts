@@ -69,7 +69,7 @@ export interface SharingOptions {
 }
 
 /** A run for several processes: what `contract.json` says, and the graphs by file name. */
-export interface Distribution {
+interface Distribution {
   readonly contract: Contract;
   readonly files: ReadonlyMap<string, Model>;
 }

@@ -22,13 +22,13 @@ import type { Contract, ContractWeight } from "./contract.ts";
 import { type WeightGraph, WeightGraphBuilder, type WeightSources } from "./weight-graph.ts";
 
 /** A range of bytes in a file. */
-export interface BytePlace {
+interface BytePlace {
   readonly offset: number;
   readonly length: number;
 }
 
 /** A tensor of the trained model whose numbers come with the run. */
-export interface TrainedWeight extends BytePlace {
+interface TrainedWeight extends BytePlace {
   readonly name: string;
   /** Its type in the file. */
   readonly type: string;
@@ -41,7 +41,7 @@ export interface TrainedWeight extends BytePlace {
 }
 
 /** A run's trained model as a file in which the trained tensors can be replaced. */
-export interface ExportTemplate {
+interface ExportTemplate {
   readonly model: Model;
   /** The name that the model gives to its own data file; undefined if it has none. */
   readonly data: string | undefined;

@@ -8,7 +8,7 @@ import { checkRows } from "./check-rows.ts";
 import { cutStages, type Stage } from "./cut-stages.ts";
 
 /** A training step over a batch in shards, in several graphs. */
-export interface ExactStep extends Omit<SplitStep, "gradients"> {
+interface ExactStep extends Omit<SplitStep, "gradients"> {
   /** The gradients: each shard runs every stage in order, and behind each its `reduce` is reduced over all shards. */
   readonly stages: readonly Stage[];
 }

@@ -9,7 +9,7 @@ import type { StepOptions } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 
 /** A running statistic, and the output that holds the same statistic of one batch. */
-export interface MeasuredStatistic {
+interface MeasuredStatistic {
   /** The input of a step that holds it. */
   readonly state: string;
   readonly output: string;
@@ -18,7 +18,7 @@ export interface MeasuredStatistic {
 }
 
 /** A graph that measures what BatchNormalization normalizes with in a batch. */
-export interface StatisticsGraph {
+interface StatisticsGraph {
   readonly model: Model;
   readonly statistics: readonly MeasuredStatistic[];
 }

@@ -4,7 +4,7 @@ import { elementCount } from "../onnx/tensor.ts";
 import type { ParameterPort } from "../programs/step-ports.ts";
 
 /** The update of some parameters. */
-export interface UpdatePart {
+interface UpdatePart {
   readonly file: string;
   readonly parameters: readonly string[];
   readonly model: Model;

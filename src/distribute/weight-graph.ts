@@ -6,7 +6,7 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 
 /** What is fed into an input: a trained tensor by its name in checkpoints, or the numbers that stand in the place of the result. */
-export type WeightRead = { readonly state: string } | { readonly base: true };
+type WeightRead = { readonly state: string } | { readonly base: true };
 
 /** A graph that computes a weight of the trained model, in float64. */
 export interface WeightGraph {

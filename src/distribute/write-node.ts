@@ -13,7 +13,7 @@ import { writeConverted } from "./converted-data-node.ts";
 import { distributionOf, type SharingOptions } from "./distribution.ts";
 
 /** Options of {@link writeDistribution}. */
-export interface WriteDistributionOptions extends SharingOptions {
+interface WriteDistributionOptions extends SharingOptions {
   /** Data that workers cannot read themselves, and what they were read from: they are written as arrays. */
   readonly data?: Pick<SplitData, "train" | "validation" | "test"> & { readonly source: string };
   /** Replaces files of a folder that is not empty. */

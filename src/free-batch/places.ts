@@ -8,7 +8,7 @@ export interface BatchAxis {
 }
 
 /** Where a tensor's numbers count samples: an axis, of which that many numbers lie in front of the samples. */
-export interface Place {
+interface Place {
   readonly axis: number;
   readonly lead: number;
 }

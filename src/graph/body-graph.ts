@@ -8,7 +8,7 @@ import type { Node, Value } from "./node.ts";
 import { declaredShape, nodeToProto, readGraph, valueInfo } from "./proto.ts";
 
 /** Options of {@link graphOfBody}. */
-export interface BodyGraphOptions {
+interface BodyGraphOptions {
   /** The graph around the body, whose operator sets also apply inside. */
   readonly outer?: Graph;
   /** Operator sets of the body, if they differ from those of the graph around it. */

@@ -158,7 +158,7 @@ export class EmitElementwise extends EmitBase {
 }
 
 /** The slope of a HardSigmoid that stands for a step from 0 to 1. */
-export const stepSlope = 3e38;
+const stepSlope = 3e38;
 
 /**
  * Whether combining a tensor of this shape with a number of lower rank is slow: ONNX Runtime goes number by number if the last

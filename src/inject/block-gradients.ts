@@ -9,7 +9,7 @@ import type { PenaltyPart } from "../penalties/build.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 
 /** Which gradients to emit, and the block built so far. */
-export interface GradientOptions {
+interface GradientOptions {
   /** The nodes of the penalties' values. */
   readonly block: ReadonlySet<Node>;
   /** w of w·R. */

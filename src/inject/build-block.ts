@@ -39,7 +39,7 @@ export interface BuiltBlock {
 }
 
 /** The graph-dependent options of a block. */
-export interface BlockContext {
+interface BlockContext {
   /**
    * Whether the block also computes the gradient of w·R with respect to a value; default no. It is asked about every response
    * that a penalty acts on and every parameter that a penalty reads itself. No gradient goes through a response to parameters.

@@ -43,7 +43,7 @@ export async function checkLoads(
 }
 
 /** A block, and the means to build it again. */
-export interface RebuildableBlock {
+interface RebuildableBlock {
   readonly block: BuiltBlock;
   /** Other sizes of the model's free dimensions with which its shapes are known. */
   readonly others: readonly DimensionOptions[];

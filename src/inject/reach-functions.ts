@@ -17,7 +17,7 @@ import type { FoundLayers } from "../penalties/assemble.ts";
 import { addedTo, weightOf } from "../penalties/layer.ts";
 
 /** A model's graph with its functions and the bodies that always run the same way written out, and what of it stands in the file's own graph. */
-export interface ReachedGraph {
+interface ReachedGraph {
   readonly graph: Graph;
   /** The file's nodes, in file order, with the names that they have there. */
   readonly own: readonly NamedNode[];

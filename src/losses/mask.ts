@@ -6,7 +6,7 @@ import type { Shape } from "../graph/shapes.ts";
 export const without = (shape: Shape, axis: number): Shape => shape.filter((_, at) => at !== axis);
 
 /** How a loss takes the mean over the places that count. */
-export interface CountedPlaces {
+interface CountedPlaces {
   /** The labels, 0 at places that do not count, so that nothing there, however large, reaches the loss. */
   readonly labels: (labels: Typed) => Typed;
   /** The mean of numbers over the places that count. They have the prediction's shape, or 1 in place of the axis. */

@@ -8,7 +8,7 @@ import type { Objective } from "./objective.ts";
 export const namesIn = (text: string): string[] => text.split(",").map((name) => name.trim());
 
 /** The value that a loss compares with labels. */
-export interface Prediction {
+interface Prediction {
   readonly value: Value;
   /** A remark for the user if this is not the value that was asked for. */
   readonly remark: string | undefined;

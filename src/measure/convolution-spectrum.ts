@@ -22,7 +22,7 @@ export interface ConvolutionSpectrum extends SpectralFigures {
 }
 
 /** A convolution [channels] → [units] over a torus, its kernel as Conv stores it: [units, channels/groups, …window]. */
-export interface Convolution {
+interface Convolution {
   readonly kernel: ArrayLike<number>;
   readonly units: number;
   /** Channels that a unit sees. */

@@ -5,7 +5,7 @@ import type { Graph } from "../graph/graph.ts";
 import { allAxes } from "../graph/shapes.ts";
 
 /** Responses with a larger magnitude, after tanh, count as saturated. */
-export const saturated = 0.99;
+const saturated = 0.99;
 
 /** Sums over the rows of a site. */
 export interface ResponseSums {

@@ -9,7 +9,7 @@ import { elementCount, Tensor } from "../onnx/tensor.ts";
 export type Feeds = Readonly<Record<string, Tensor>> | ReadonlyMap<string, Tensor>;
 
 /** Data for a model's inputs, cut into chunks that fit its batch. */
-export interface SampleChunks {
+interface SampleChunks {
   /** Feeds of each chunk. */
   readonly chunks: readonly ReadonlyMap<string, Tensor>[];
   /** Number of samples in them. */

@@ -20,7 +20,7 @@ export interface BenchmarkForm {
 }
 
 /** Options of {@link benchmarkStep}. */
-export interface BenchmarkOptions {
+interface BenchmarkOptions {
   readonly backends: readonly Backend[];
   readonly probe: Probe;
   /** Default: random samples. */

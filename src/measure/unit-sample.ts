@@ -28,7 +28,7 @@ export interface RunLimits {
 export const runLimits = { share: 1 / 8, forward: 5e10 };
 
 /** What the pairs of a layer cost. */
-export interface PairWork {
+interface PairWork {
   readonly units: number;
   readonly groups: number;
   /** Numbers of each unit. */

@@ -3,7 +3,7 @@ import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
 /** A place of a sample that has a class: its score of each class, and its class. */
-export interface ClassRow {
+interface ClassRow {
   readonly scores: readonly number[];
   readonly label: number;
 }

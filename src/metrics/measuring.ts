@@ -10,7 +10,7 @@ import { NumberMetrics } from "./number-metrics.ts";
 import { checkFits, figureName, kindOf, topOf } from "./table.ts";
 
 /** Results of a batch. */
-export interface MeasuredBatch {
+interface MeasuredBatch {
   /** The prediction, [rows, …]. */
   readonly scores: ArrayLike<number>;
   readonly labels: ArrayLike<number>;
@@ -21,7 +21,7 @@ export interface MeasuredBatch {
 }
 
 /** The figures that the evaluation computes itself. */
-export interface Totals {
+interface Totals {
   readonly loss: number;
   readonly accuracy: number | undefined;
 }

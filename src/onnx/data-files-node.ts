@@ -6,7 +6,7 @@ import { Model } from "./model.ts";
 import { skim, skimPieces } from "./skim.ts";
 import { openStored } from "./stored-file-node.ts";
 
-export interface FolderData {
+interface FolderData {
   /** Those of the file in whose place a model is to be written. */
   readonly replaced: ReadonlySet<string>;
   /** Whether another model of the folder may name the file; also so if one of them cannot be read. */

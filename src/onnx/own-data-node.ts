@@ -26,7 +26,7 @@ const alignment = 64;
 const smallPart = 1 / 8;
 
 /** A model whose external weights lie in a file of its own. */
-export interface OwnData {
+interface OwnData {
   /** The model, which names that file. */
   readonly model: Model;
   /** The file. */

@@ -70,10 +70,10 @@ export function tagEnd(bytes: Uint8Array, start: number): number {
 }
 
 /** What takes the place of records: bytes, or pieces of them; null for nothing. */
-export type Replacements = ReadonlyMap<FieldRecord, Uint8Array | readonly Chunk[] | null>;
+type Replacements = ReadonlyMap<FieldRecord, Uint8Array | readonly Chunk[] | null>;
 
 /** Changes to a model's file. Every new record is complete: tag, length and payload (see `bytesField`). */
-export interface Edits {
+interface Edits {
   /** Replacements of records of the model or of its graph. */
   readonly replace?: Replacements;
   /** Records to append to the graph, or their pieces in order. */

@@ -20,7 +20,7 @@ import { removeLeftovers, temporaryName } from "./leftovers.ts";
 import { type Chunk, chunkSize, inParts, type StoredBytes } from "./stored.ts";
 
 /** The content of a file: bytes, or pieces in order, of which some may lie in another file. */
-export type Content = Uint8Array | string | readonly Chunk[] | Iterable<Chunk> | AsyncIterable<Chunk>;
+type Content = Uint8Array | string | readonly Chunk[] | Iterable<Chunk> | AsyncIterable<Chunk>;
 
 /** Options for writing a file. */
 export interface WriteOptions {

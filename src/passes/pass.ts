@@ -36,7 +36,7 @@ export interface GraphPass<R = undefined> extends Pass<R> {
 }
 
 /** The argument of {@link definePass}. */
-export interface PassDefinition<O extends object, R> {
+interface PassDefinition<O extends object, R> {
   readonly name: string;
   /** Every option with its default. */
   readonly options: O;
@@ -44,7 +44,7 @@ export interface PassDefinition<O extends object, R> {
 }
 
 /** The argument of {@link defineGraphPass}. */
-export interface GraphPassDefinition<O extends object, R> extends PassDefinition<O, R> {
+interface GraphPassDefinition<O extends object, R> extends PassDefinition<O, R> {
   run(graph: Graph, options: O): PassResult<R>;
 }
 

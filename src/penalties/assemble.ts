@@ -13,7 +13,7 @@ export interface FoundLayers {
 }
 
 /** How the penalties of a graph are emitted. */
-export interface PartOptions extends BuildOptions {
+interface PartOptions extends BuildOptions {
   /** Whether a pattern that matches no layer is an error; false for the patterns of a block, which inject has checked. */
   readonly checked: boolean;
 }
@@ -48,7 +48,7 @@ export function penaltyParts(
 }
 
 /** The penalties of one layer, added up. */
-export interface SitePenalty {
+interface SitePenalty {
   readonly site: Site;
   /** Labels of the plans that act on it. */
   readonly labels: readonly string[];

@@ -2,7 +2,7 @@ import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 
 /** How vectors are normalised. */
-export interface Normalization {
+interface Normalization {
   /** Added to every squared norm; 0 if `least` alone guards the division. */
   readonly added: number;
   /** A vector whose squared norm is not above this has the cosine 0 with all others, and no gradient. */
@@ -10,7 +10,7 @@ export interface Normalization {
 }
 
 /** Cosines of vectors, and how a slope goes from them back to the vectors. */
-export interface Cosines {
+interface Cosines {
   /** [n, n] or [groups, n, n]; on the diagonal Kᵢᵢ/(Kᵢᵢ + ε). */
   readonly value: Typed;
   /** From ∂R/∂C + (∂R/∂C)ᵀ: P with ∂R/∂V = P·V, where each row of V is a vector. */

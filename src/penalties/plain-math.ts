@@ -153,7 +153,7 @@ export function fromCosines(
 }
 
 /** Sums of ⟨vᵢ, vⱼ⟩ and of its square over all i ≠ j, and the gradient of a·sum + c·squares. */
-export interface PairSums {
+interface PairSums {
   readonly sum: number;
   readonly squares: number;
   readonly gradient: (a: number, c: number) => Matrix;

@@ -6,7 +6,7 @@ import { scaledBy } from "./scaled.ts";
 import { type GramSide, WeightMatrix } from "./weight-matrix.ts";
 
 /** A function of the products of a layer's vectors. */
-export interface OfGram {
+interface OfGram {
   readonly value: Typed;
   /** P with ∂value/∂V = P·V, where each row of V is a vector: symmetric, twice ∂value/∂gram; built when called. */
   readonly pull: () => Typed;

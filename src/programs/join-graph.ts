@@ -3,7 +3,7 @@ import type { Value } from "../graph/node.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 
 /** How {@link joinGraph} takes a graph over. */
-export interface JoinOptions {
+interface JoinOptions {
   /** The value of the receiving graph for each input of the other one. */
   readonly joined: ReadonlyMap<Value, Value>;
   /** Prefix of every name. */

@@ -33,7 +33,7 @@ export interface TermGraph {
 }
 
 /** The losses of an objective in a graph, and the inputs that they added. */
-export interface TermGraphs {
+interface TermGraphs {
   readonly terms: readonly TermGraph[];
   /** The input `labels`, if the objective added it. */
   readonly labels: Value | undefined;

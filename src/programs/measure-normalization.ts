@@ -6,7 +6,7 @@ import type { Node } from "../graph/node.ts";
 import { elementCount } from "../onnx/tensor.ts";
 
 /** What a BatchNormalization normalizes with in a batch. */
-export interface MeasuredNormalization {
+interface MeasuredNormalization {
   /** Mean and biased variance of the batch, [channels]. */
   readonly mean: Typed;
   readonly variance: Typed;

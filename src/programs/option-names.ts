@@ -4,7 +4,7 @@ import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions 
 import type { TrainingOptions } from "./training-gradients.ts";
 
 /** Names of {@link LossOptions}. */
-export const lossOptionNames = {
+const lossOptionNames = {
   ...{
     batch: true,
     dims: true,
@@ -23,7 +23,7 @@ export const lossOptionNames = {
 } as const satisfies OptionNames<LossOptions>;
 
 /** Names of {@link TrainingFormOptions}. */
-export const formOptionNames = {
+const formOptionNames = {
   batchNorm: true,
   runningVariance: true,
 } as const satisfies OptionNames<TrainingFormOptions>;

@@ -56,7 +56,7 @@ export interface PrepareOptions {
 }
 
 /** What a program keeps of a model in addition to its outputs. */
-export interface Held {
+interface Held {
   /** Constants that are not folded. */
   readonly constants: readonly Value[];
   /** Values that are there afterwards: {@link PreparedGraph.held}. */

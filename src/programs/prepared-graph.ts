@@ -8,7 +8,7 @@ import type { ResolvedPlans } from "../penalties/plan.ts";
 import type { LossOptions } from "./options.ts";
 
 /** What a model says of a parameter. */
-export interface ParameterFacts {
+interface ParameterFacts {
   /** Every name that a user may use for it. */
   readonly names: readonly string[];
   /** Whether weight decay is commonly left off it. */

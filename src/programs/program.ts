@@ -37,7 +37,7 @@ import {
 } from "./update.ts";
 
 /** The runtime, options and source of a program. */
-export interface ProgramContext {
+interface ProgramContext {
   readonly probe: Probe;
   readonly options: LossOptions;
   /** The model that the graph was read from: its large weights in other files stay there. */
@@ -45,7 +45,7 @@ export interface ProgramContext {
 }
 
 /** How {@link Program.finish} ends a program. */
-export interface FinishOptions {
+interface FinishOptions {
   /** Passes over the whole graph, in this order. */
   readonly passes?: readonly Pass<unknown>[];
   /** `metadata_props` of the written model. */

@@ -2,7 +2,7 @@ import type { LayerAngles, LayerResponseAngles, LayerWeightAngles } from "../mea
 import type { NotComputed } from "../measure/spectrum.ts";
 
 /** The format of a number. */
-export type FigureForm = "count" | "angle" | "cosine" | "percent" | "number";
+type FigureForm = "count" | "angle" | "cosine" | "percent" | "number";
 
 /** One figure of a layer, as tables, CSV and pages show it. */
 export interface Figure<Layer> {

@@ -9,7 +9,7 @@ import { layersSideBySide, type NamedReport } from "./side-by-side.ts";
 import { fitTable, type TableColumn } from "./table.ts";
 
 /** Options of an angle table. */
-export interface AngleTableOptions {
+interface AngleTableOptions {
   /** Most characters in a line; without it, lines may be of any length. */
   readonly width?: number;
   /** Styles the headings. */

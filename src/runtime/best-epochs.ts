@@ -7,7 +7,7 @@ import type { EpochFigures, RunHistory } from "./run-history.ts";
 export type Better = "higher" | "lower";
 
 /** The figure that says which epochs are best. */
-export interface Monitor {
+interface Monitor {
   readonly figure: string;
   readonly better: Better;
 }
@@ -25,7 +25,7 @@ export interface EpochDecision {
 }
 
 /** Options that decide between epochs. */
-export interface DecisionOptions {
+interface DecisionOptions {
   readonly monitor?: string | undefined;
   readonly keep?: number | undefined;
   readonly earlyStop?: EarlyStop | undefined;

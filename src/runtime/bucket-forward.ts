@@ -26,7 +26,7 @@ interface EvaluatedLength {
 const closeness = 1e-3;
 
 /** The session of a length, and its inputs that have a number for each place. */
-export interface OpenedLength {
+interface OpenedLength {
   readonly session: ForwardSession;
   readonly cut: ReadonlySet<string>;
 }

@@ -28,7 +28,7 @@ import { type TimedOptions, withChosenWeight } from "./timed-options.ts";
 import type { TrainingSession } from "./training-session.ts";
 
 /** Parts that a fit gets from its trainer: the data, the session, and callbacks between steps. */
-export interface FitParts {
+interface FitParts {
   readonly step: Step;
   readonly options: TimedOptions;
   readonly mixup: Mixup | undefined;

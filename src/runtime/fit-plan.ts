@@ -110,7 +110,7 @@ export function stepsOf({ epochs, maxSteps }: ChosenFit, perEpoch: number) {
 }
 
 /** The plan that a checkpoint stores. Reads all samples, to identify the data. */
-export function planOf(dataset: Dataset, { validation, ...others }: ChosenFit): FitPlan {
+function planOf(dataset: Dataset, { validation, ...others }: ChosenFit): FitPlan {
   return {
     ...others,
     data: identityOf(dataset),

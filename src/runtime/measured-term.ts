@@ -4,7 +4,7 @@ import { type MeasuringPass, measuring } from "../metrics/measuring.ts";
 import type { Metric } from "../metrics/metric.ts";
 
 /** One of the losses whose prediction metrics may look at. */
-export interface Measurable<T> {
+interface Measurable<T> {
   readonly term: T;
   /** Undefined for a loss that only a graph computes. */
   readonly objective: Objective | undefined;

@@ -62,7 +62,7 @@ export interface ReadValue extends Pick<NamedTerm, "output" | "labels" | "mask">
   readonly name: string;
 }
 
-export interface BatchOfResults {
+interface BatchOfResults {
   /** Indices in the dataset of the samples that count: a fixed batch is filled up with copies of its last sample. */
   readonly samples: Uint32Array;
   /** What was read, in the order in which it was asked for. */

@@ -3,7 +3,7 @@ import type { StepResult } from "./step-session.ts";
 import type { TrainingSession } from "./training-session.ts";
 
 /** A run whose loss, gradients or state became NaN or infinite, and its last good step. */
-export interface BrokenRun {
+interface BrokenRun {
   readonly session: TrainingSession;
   /** Number of steps that were reported: those before a step whose loss is NaN or infinite. */
   readonly steps: number;

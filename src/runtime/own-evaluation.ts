@@ -17,7 +17,7 @@ import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 
 /** Options of an evaluation. */
-export interface EvaluationSettings {
+interface EvaluationSettings {
   readonly signal?: AbortSignal | undefined;
   /** How pixels are scaled. */
   readonly normalize?: Normalization | undefined;

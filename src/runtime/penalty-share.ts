@@ -4,7 +4,7 @@ import type { StepScalars } from "./step-scalars.ts";
 import type { TrainingSession } from "./training-session.ts";
 
 /** A weight of all penalties, chosen at a batch. */
-export interface ChosenWeight {
+interface ChosenWeight {
   readonly weight: number;
   /** The loss of the data there, and R. */
   readonly loss: number;

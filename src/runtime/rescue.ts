@@ -21,7 +21,7 @@ export type RescueOptions = Omit<
  * @param given - may repeat the loss of the artifacts, but not name another one
  * @throws UsageError for options that the artifacts fix
  */
-export async function rescuedOptions(run: RescuedModel, given: TrainerOptions): Promise<TrainerOptions> {
+async function rescuedOptions(run: RescuedModel, given: TrainerOptions): Promise<TrainerOptions> {
   const { loss, objective, trainable, alsoTrain, tie, untie, ...options } = given;
   const learningRate = options.learningRate ?? run.learningRate;
   if (objective || (loss !== undefined && loss !== run.options.loss)) {
@@ -52,7 +52,7 @@ async function formerOptimizer({ optimizer: { name, options } }: RescuedModel): 
  * The optimizer state that a rescued run continues with; undefined, with a message, when the checkpoint holds the state of
  * another optimizer.
  */
-export function formerState(
+function formerState(
   { state: { slots, updates } }: RescuedModel,
   { parameters, average }: Pick<StepPorts, "parameters" | "average">,
   onMessage?: (message: string) => void,

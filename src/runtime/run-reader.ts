@@ -11,7 +11,7 @@ export interface PlannedRun {
   readonly indices: Uint32Array;
 }
 
-export interface ReadRun {
+interface ReadRun {
   readonly feeder: Feeder;
   /** Number of steps done after the run; the feeder may hold samples of later steps, too. */
   readonly done: number;

@@ -121,7 +121,7 @@ function namesByName(json: string, where: string): Readonly<Record<string, strin
 const isText = (value: unknown): value is string => typeof value === "string";
 
 /** What {@link writeRun} writes. */
-export interface WrittenRun {
+interface WrittenRun {
   readonly model: Model;
   readonly session: TrainingSession;
   readonly ports: Pick<StepPorts, "parameters" | "shared" | "statistics" | "average">;

@@ -6,7 +6,7 @@ import { checkOption, refused, type Schedule, type ScheduledRun, type ScheduleOp
 export type Duration = number | `${number}ep` | `${number}%`;
 
 /** A {@link Duration} in steps, for a run. */
-export type StepsOf = (totalSteps: number, run: ScheduledRun | undefined) => number;
+type StepsOf = (totalSteps: number, run: ScheduledRun | undefined) => number;
 
 /**
  * Checks a duration.

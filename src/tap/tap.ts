@@ -153,7 +153,7 @@ function chosenValues(graph: Graph, options: TapOptions): InnerValue[] {
 }
 
 /** Why values in bodies cannot be outputs. */
-export const hiddenText = (place: string, names: readonly string[]): string =>
+const hiddenText = (place: string, names: readonly string[]): string =>
   `${listed([...new Set(names)])} ${names.length > 1 ? "are" : "is"} computed in ${place}, whose values exist only while it runs: name a value that it returns`;
 
 /** @throws UsageError for a pattern that matches no value; the message says what the names are that it does match */

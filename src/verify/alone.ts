@@ -11,7 +11,7 @@ import type { VerifyRun } from "./run.ts";
 import { type InjectedSite, type LayerTensors, nameInBlock } from "./sites.ts";
 
 /** The part of an injected model that computes one site's scalar from the site's numbers. */
-export interface BlockAlone {
+interface BlockAlone {
   readonly bytes: Uint8Array;
   /** Response, weight, bias and the model's inputs, as far as the block reads them. */
   readonly feeds: ReadonlyMap<string, Tensor>;

@@ -22,7 +22,7 @@ const smallBatch = 2;
 const manyNumbers = 2 ** 21;
 
 /** The data that a model is run on: the caller's, and random numbers for the other inputs. */
-export interface VerifyData {
+interface VerifyData {
   readonly feeds: ReadonlyMap<string, Tensor>;
   /** Samples in a batch, as far as the model declares it. */
   readonly samples: number;

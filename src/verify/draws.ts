@@ -6,7 +6,7 @@ import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
 
 /** A model that gives the same numbers in every run, and a description of the changes that this took. */
-export interface WithoutDraws {
+interface WithoutDraws {
   readonly model: Model;
   readonly change: string | undefined;
 }

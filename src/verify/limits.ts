@@ -19,7 +19,7 @@ const halfBase = 1e-3;
 const roundings = 8;
 
 /** How far a float32 scalar may lie from the float64 reference. */
-export interface Tolerance {
+interface Tolerance {
   /** Share of the reference's value; grows with the square root of the number of terms that are added in sequence. */
   readonly relative: number;
   /** Change of the value when the inputs are rounded to float32, and what rounds inside; large if terms cancel. Computed when called. */

@@ -21,7 +21,7 @@ export interface ComparedLayer {
 }
 
 /** An additional check of a layer, made while its numbers are in memory. */
-export type FurtherCheck = (layer: ComparedLayer) => Promise<VerifyCheck>;
+type FurtherCheck = (layer: ComparedLayer) => Promise<VerifyCheck>;
 
 /** Most numbers that one run returns, unless a single layer has more. */
 const numbersTogether = 2 ** 24;

@@ -17,7 +17,7 @@ export const defaultMomentum = 0.9;
 const acrossChannels = (x: Typed) => allAxes(x.shape.length).filter((axis) => axis !== 1);
 
 /** Statistics of one batch: mean and biased variance per channel, and the centred batch. */
-export interface BatchStatistics {
+interface BatchStatistics {
   /** [C] */
   readonly mean: Typed;
   /** [C], biased: the sum of squares divided by the number of elements. */
@@ -56,7 +56,7 @@ const centredBy = (g: Emit, x: Typed, mean: Value): Typed =>
   g.once(`${x.name} less ${mean.name}`, () => g.affine(x, { mean: g.cast(mean, x.type) }));
 
 /** 1/√(variance + ε), [C]. */
-export const reciprocalDeviation = (g: Emit, variance: Value, node: Node): Typed => {
+const reciprocalDeviation = (g: Emit, variance: Value, node: Node): Typed => {
   const epsilon = node.float("epsilon", defaultEpsilon);
   return g.once(`1/deviation of ${variance.name} ${epsilon}`, () =>
     g.reciprocal(g.sqrt(g.add(variance, epsilon))),

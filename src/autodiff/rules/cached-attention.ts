@@ -16,7 +16,7 @@ export interface Extent {
 }
 
 /** Attention over cached keys and values (if any) followed by new ones. Every tensor is [batch, heads, length, width]. */
-export interface CachedAttention {
+interface CachedAttention {
   readonly query: Typed;
   readonly key: Typed;
   readonly value: Typed;
@@ -32,13 +32,13 @@ export interface CachedAttention {
 }
 
 /** Gradients of the outputs, including those of the cache that the node returns. */
-export interface CachedOutputGradients extends AttentionOutputGradients {
+interface CachedOutputGradients extends AttentionOutputGradients {
   readonly presentKey?: Typed | undefined;
   readonly presentValue?: Typed | undefined;
 }
 
 /** Gradients of the operands of {@link CachedAttention}; each is emitted when its function is called. */
-export type CachedGradients = Readonly<
+type CachedGradients = Readonly<
   Record<"query" | "key" | "value" | "pastKey" | "pastValue" | "mask", () => Typed>
 >;
 

@@ -41,7 +41,7 @@ export interface AttentionOutputGradients {
 }
 
 /** Gradients of an attention's operands; each is emitted when its function is called. */
-export interface AttentionGradients {
+interface AttentionGradients {
   readonly query: () => Typed;
   readonly key: () => Typed;
   readonly value: () => Typed;

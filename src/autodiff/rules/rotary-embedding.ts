@@ -7,7 +7,7 @@ import type { Rule, RuleContext, Sample } from "../rule.ts";
 import { fromHeads, toHeads } from "./dot-product-attention.ts";
 
 /** Indices of the inputs, which differ between ONNX's operator and that of com.microsoft, and the resolved settings. */
-export interface RotaryInputs {
+interface RotaryInputs {
   readonly cosines: number;
   readonly sines: number;
   /** Rows of the tables, [B, L] or [1, L]; without positions the tables hold one row per token. */
@@ -17,7 +17,7 @@ export interface RotaryInputs {
 }
 
 /** How the pairs of a tensor [B, H, L, D] lie in its last axis: the first `width` numbers are pairs. */
-export interface Pairs {
+interface Pairs {
   readonly width: number;
   readonly interleaved: boolean;
 }

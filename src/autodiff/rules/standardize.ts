@@ -17,7 +17,7 @@ export interface Normalized {
 }
 
 /** A normalized tensor x̂ = (x − mean)·r, or x·r, and r = 1/√(mean square + ε). */
-export interface Standardized {
+interface Standardized {
   readonly unit: Typed;
   readonly r: Typed;
 }

@@ -11,7 +11,7 @@ const ofOneCall = ["output", "ortCheckpoint", "adapter", "tensorboard", "resume"
 const ofScreen = ["force", "quiet", "debug", "json"];
 
 /** A run whose configuration is written. */
-export interface ConfiguredRun {
+interface ConfiguredRun {
   /** Words of the command line: the flags of a configuration and those that were typed. */
   readonly arguments: readonly string[];
   /** The working folder. */

@@ -35,7 +35,7 @@ export interface ImageSize {
 }
 
 /** The changes of one image in one pass over the data. */
-export interface DrawnChange {
+interface DrawnChange {
   /** The size that the image is enlarged to before a window is cut out of it. */
   readonly enlarged: { readonly height: number; readonly width: number };
   /** Position of the window; below 0 where it begins outside the image. */

@@ -28,7 +28,7 @@ export interface EncodedImage {
 }
 
 /** Images as a dataset. */
-export interface ImageSource {
+interface ImageSource {
   /** Source of the images, for messages. */
   readonly name: string;
   readonly images: readonly EncodedImage[];

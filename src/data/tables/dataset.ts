@@ -22,7 +22,7 @@ import {
 } from "./table-source.ts";
 
 /** Options of {@link convertTable} for a table that training begins with. */
-export interface TableStatistics {
+interface TableStatistics {
   readonly missing?: Missing | undefined;
   readonly standardize?: boolean | undefined;
   /** Inputs of whole numbers (tokens, indices, bytes) or of true and false: they are not standardized, and a mean for them is rounded. */
@@ -32,7 +32,7 @@ export interface TableStatistics {
 }
 
 /** A table as a dataset, and how it was converted. */
-export interface ConvertedTable {
+interface ConvertedTable {
   readonly dataset: Dataset;
   readonly conversion: TableConversion;
   /** Rows left out because they lack a value. */

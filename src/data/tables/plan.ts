@@ -10,7 +10,7 @@ import type { SurveyedColumn } from "./survey.ts";
 import { placeOf, type TableSource } from "./table-source.ts";
 
 /** How a table is to be read. */
-export interface TableOptions {
+interface TableOptions {
   /** The column of the labels; default: the one with a usual name (y, label, target, …). */
   readonly label?: string | undefined;
   /** Further columns with labels or masks. */

@@ -38,7 +38,7 @@ export interface TokenizerFacts {
 }
 
 /** The tokens of one text or of a pair, exactly `length` of them, and which are no padding. */
-export interface PaddedTokens {
+interface PaddedTokens {
   readonly ids: Int32Array;
   readonly attention: Uint8Array;
   /** 1 for the tokens of the second text. */

@@ -52,7 +52,7 @@ export const offWebGpu: OffDevice = {
 };
 
 /** wasm: ONNX Runtime's build for browsers has no operators of ai.onnx.ml, on WebGPU neither; embeddings in blocks it has on WebGPU alone. */
-export const offWasm: OffDevice = Object.fromEntries(
+const offWasm: OffDevice = Object.fromEntries(
   [...classical.map(inMl), inMicrosoft("GatherBlockQuantized")].map((op) => [
     op,
     "not in the build for browsers",

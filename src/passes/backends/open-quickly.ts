@@ -37,7 +37,7 @@ function withShortQueue(nodes: readonly Node[]): Node[] {
 }
 
 /** The most nodes that are ready at one time, if they are taken in this order. */
-export function longestQueue(order: readonly Node[]): number {
+function longestQueue(order: readonly Node[]): number {
   const waits = new Waiting(order);
   let ready = order.filter((node) => waits.isReady(node)).length;
   let most = ready;

@@ -7,7 +7,7 @@ import { elementCount } from "../../onnx/tensor.ts";
 import { movedInputs } from "./moved-inputs.ts";
 
 /** The largest size of a number of 32 bits. */
-export const mostOf32Bits = 2 ** 31 - 1;
+const mostOf32Bits = 2 ** 31 - 1;
 
 /**
  * Limits for the numbers of an input, of which the first that suffices is taken. No vocabulary exceeds the first, under which a sum of 2,047 of them
@@ -17,7 +17,7 @@ const ladder = [2 ** 20, 2 ** 15, 2 ** 10, 2 ** 5 - 1];
 const usualLimit = 2 ** 20;
 
 /** The largest absolute values of whole numbers. */
-export interface WholeNumberSizes {
+interface WholeNumberSizes {
   /** By value of int64 or int32; none where it may exceed 32 bits or is not known. */
   readonly sizes: ReadonlyMap<Value, number>;
   /** The limit for the fed numbers of each int64 input. */

@@ -15,7 +15,7 @@ import { liftBodyConstants } from "./lift-body-constants.ts";
 import { raiseWithBranches } from "./raise-with-branches.ts";
 
 /** The result of {@link liftParameters}: weights that the file reads or holds in more than one place. */
-export interface LiftedParameters {
+interface LiftedParameters {
   /** Initializers that were copies of a parameter: they are computed from it now. */
   readonly copies: readonly Copy[];
   /** Initializers that several operators read, and the copies that they got. */

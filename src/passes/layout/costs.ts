@@ -20,7 +20,7 @@ interface Both<T> {
 }
 
 /** Costs of the same work on images and on rows. */
-export type CostPair = Both<number>;
+type CostPair = Both<number>;
 
 export interface ConvolutionSizes {
   readonly samples: number;

@@ -10,7 +10,7 @@ import type { RowForm } from "./row-operators.ts";
 import { intoImage, intoRows } from "./rows.ts";
 
 /** A value that was an image [N, C, …space] and is now a matrix with one row for each position of each sample. */
-export interface ValueOnRows {
+interface ValueOnRows {
   /** [N·…space, C] */
   readonly rows: Typed;
   /** The shape of the image: [N, C, …space]. */

@@ -7,7 +7,7 @@ import type { Node, Value } from "../../graph/node.ts";
 import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
 
 /** Inputs of a training-form node that hold running statistics. */
-export interface RunningStatistics {
+interface RunningStatistics {
   readonly mean: Value;
   readonly variance: Value;
 }

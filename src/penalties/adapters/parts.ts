@@ -9,7 +9,7 @@ import type { PenaltyOptions } from "../penalty.ts";
 import type { Matrix, PlainAdapter, PlainLayer } from "../plain-layer.ts";
 
 /** An adapter's matrices in a graph: ΔW = scaling · B·A. */
-export interface AdapterMatrices {
+interface AdapterMatrices {
   /** A: [rank, inputs]. */
   readonly down: Typed;
   /** B: [units, rank]. */
@@ -21,7 +21,7 @@ export interface AdapterMatrices {
 }
 
 /** True where a layer is the A of an adapter; else why the penalty does not act there. */
-export const isAdapter = (site: Site): true | string =>
+const isAdapter = (site: Site): true | string =>
   site.adapter ? true : "it acts on adapters (train --lora), and this layer has none";
 
 /** Why penalties that read B leave an adapter alone. */
@@ -52,7 +52,7 @@ export function matricesOf({ site, g }: PenaltyLayer): AdapterMatrices {
 }
 
 /** The frozen vectors that a trainer has found for a layer; a text says why there are none. */
-export function frozenOf(site: Site, options: PenaltyOptions): Readonly<Record<string, Tensor>> | string {
+function frozenOf(site: Site, options: PenaltyOptions): Readonly<Record<string, Tensor>> | string {
   const found = site.adapter?.frozen.get(options);
   return found ?? "what it compares with is found when a Trainer begins (train)";
 }

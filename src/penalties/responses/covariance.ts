@@ -8,7 +8,7 @@ import { ResponseMatrix } from "../response-matrix.ts";
 import { ofShard, scaled, scaledBy } from "../scaled.ts";
 
 /** A function of the covariances of a layer's units. */
-export interface OfCovariances {
+interface OfCovariances {
   readonly value: Typed;
   /** Symmetric P with ∂value/∂Z = P·Z, where Z holds the centred responses, one row per unit; built when called. */
   readonly pull: () => Typed;

@@ -7,7 +7,7 @@ import { convolutionOf, type Matrix, type PlainConvolution } from "../plain-laye
 import { product, transposed, type ValueAndGradient, withGradient } from "../plain-math.ts";
 
 /** How far a kernel is shifted over itself, per axis: P = ⌊(k − 1)/S⌋·S in steps of S. */
-export interface Shifts {
+interface Shifts {
   /** S: the strides with which the layer moves the kernel, counted in taps of a dilated kernel. */
   readonly strides: readonly number[];
   readonly pads: readonly number[];
@@ -29,7 +29,7 @@ export function shiftsOf({ kernel, strides, dilations }: PlainConvolution): Shif
 const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b));
 
 /** The geometry of a site that is a Conv. */
-export function geometryOf(site: Site, weight: Typed): PlainConvolution {
+function geometryOf(site: Site, weight: Typed): PlainConvolution {
   const geometry = convolutionOf(site, weight.shape);
   if (!geometry) throw new RangeError(`layer "${site.name}" is no Conv`);
   return geometry;

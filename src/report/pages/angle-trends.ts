@@ -4,7 +4,7 @@ import { epochsAt, type LayerSpreadPoint, type RunRecord } from "../run-record.t
 import type { Elements } from "./elements.ts";
 
 /** The angles of one run after each epoch. */
-export interface AngleRun {
+interface AngleRun {
   /** Its name, if there are several. */
   readonly name: string;
   readonly color: number;

@@ -110,7 +110,7 @@ export class Elements {
 }
 
 /** Parts of a figure besides its picture. */
-export interface FigureOptions {
+interface FigureOptions {
   readonly legend?: Element | undefined;
   /** The description. */
   readonly text?: Child;
@@ -119,7 +119,7 @@ export interface FigureOptions {
 }
 
 /** The heading of a column. */
-export interface TableHeading {
+interface TableHeading {
   readonly text: string;
   /** Shown when the pointer is over the heading. */
   readonly meaning?: string;

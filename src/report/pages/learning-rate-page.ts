@@ -6,7 +6,7 @@ import type { Elements } from "./elements.ts";
 import { pageText } from "./page.ts";
 
 /** Contents of the page besides the curve. */
-export interface LearningRatePageOptions {
+interface LearningRatePageOptions {
   /** Lines about the search: model, data, optimizer, penalty. */
   readonly facts: readonly string[];
 }

@@ -3,7 +3,7 @@ import type { Distribution } from "../../measure/distribution.ts";
 import { chart, degreeTicks, seriesColor } from "./chart.ts";
 
 /** The angles of one model's layer. */
-export interface HistogramSeries {
+interface HistogramSeries {
   readonly distribution: Distribution;
   /** Number of its colour on the page. */
   readonly color: number;

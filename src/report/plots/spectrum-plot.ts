@@ -1,7 +1,7 @@
 import { curves } from "./curves.ts";
 
 /** Singular values of one model's layer, descending. */
-export interface SpectrumSeries {
+interface SpectrumSeries {
   readonly values: readonly number[];
   /** Number of its colour on the page. */
   readonly color: number;
