@@ -28,6 +28,13 @@ beforeAll(async () => {
   for (const name of ["bert.onnx", "reviews.parquet"]) {
     copyFileSync(join("test/fixtures/hugging-face", name), join(folder, name));
   }
+  mkdirSync(join(folder, "artifacts"));
+  for (const name of ["training_model.onnx", "checkpoint"])
+    copyFileSync(join("test/fixtures/official/mlp", name), join(folder, "artifacts", name));
+  writeFileSync(
+    join(folder, "data.npz"),
+    npz(32, [20], (index) => index % 5),
+  );
   writeFileSync(
     join(folder, "digits.npz"),
     npz(128, [1, 28, 28], (index) => index % 10),
@@ -37,8 +44,8 @@ afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 /** Guides whose code is checked as examples in comments are. */
 const guides = [
-  ...["docs/from-lightning.md", "docs/from-keras.md"],
-  ...["docs/from-hugging-face.md", "docs/from-tensorflow-js.md"],
+  ...["docs/from-lightning.md", "docs/from-keras.md", "docs/angles.md", "docs/artifacts.md"],
+  ...["docs/from-hugging-face.md", "docs/from-tensorflow-js.md", "docs/distribute.md", "docs/federated.md"],
 ];
 
 /** The TypeScript in these guides. */
@@ -56,7 +63,8 @@ function written(examples: readonly Example[]): string[] {
     const own = code.replace(/"sorth-onnx(?:\/(\w+))?"/g, (_, subject?: string) =>
       JSON.stringify(sources(subject)),
     );
-    writeFileSync(path, `${own}\nexport {};\n`);
+    // A few steps show what an epoch shows.
+    writeFileSync(path, `${own.replaceAll("{ epochs: 3 }", "{ maxSteps: 3 }")}\nexport {};\n`);
     return path;
   });
 }
