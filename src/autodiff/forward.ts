@@ -15,7 +15,8 @@ import type { Seed } from "./walk.ts";
 export async function forward(
   graph: Graph,
   options: {
-    readonly outputs: readonly Typed[];
+    /** With the names that messages give them. */
+    readonly outputs: readonly { readonly name: string; readonly value: Typed }[];
     /** By variable, its tangent in the variable's shape. */
     readonly tangents: ReadonlyMap<Value, Typed>;
     readonly emit: Emit;
@@ -27,19 +28,22 @@ export async function forward(
   },
 ): Promise<Map<Value, Typed>> {
   const { outputs, tangents, emit, backward } = options;
-  const cotangents = outputs.map(({ type, shape }) =>
+  const cotangents = outputs.map(({ value: { type, shape } }) =>
     graph.addInput(graph.freshName("step/cotangent"), type, shape),
   ) as Typed[];
   const transposed = await backward(
-    outputs.map((value, i) => ({ value, gradient: () => cotangents[i] as Typed })),
+    outputs.map(({ name, value }, i) => ({ name, value, gradient: () => cotangents[i] as Typed })),
     [...tangents.keys()],
   );
   const found = await backward(
-    [...transposed].map(([variable, value]) => ({ value, gradient: () => tangents.get(variable) as Typed })),
+    [...transposed].map(([variable, value]) => ({
+      ...{ name: variable.name, value },
+      gradient: () => tangents.get(variable) as Typed,
+    })),
     cotangents,
   );
   const products = new Map<Value, Typed>();
-  outputs.forEach((output, i) => {
+  outputs.forEach(({ value: output }, i) => {
     const cotangent = cotangents[i] as Typed;
     const zeros = () => emit.filled(0, output.shape, output.type);
     // Nodes that still read u may read zeros, because J·t does not depend on u.

@@ -9,6 +9,8 @@ interface Reach {
   readonly active: ReadonlySet<Value>;
   /** Active values on which the loss depends. */
   readonly wanted: ReadonlySet<Value>;
+  /** Names of the values where the path ends; none for a loss. */
+  readonly ends: ReadonlyMap<Value, string>;
 }
 
 /**
@@ -55,7 +57,7 @@ export function withPath(error: unknown, node: Node, reach: Reach): unknown {
 const onPath = (node: Node, reach: Reach) => `; it is needed on the path ${pathThrough(node, reach)}`;
 
 /** `conv1.weight → Conv "conv1" → … → NonZero "nz" → … → loss`. */
-function pathThrough(node: Node, { wrt, wanted, active }: Reach): string {
+function pathThrough(node: Node, { wrt, wanted, active, ends }: Reach): string {
   const sources = new Set(wrt);
   const stations: string[] = [];
   let current: Node | undefined = node;
@@ -74,6 +76,7 @@ function pathThrough(node: Node, { wrt, wanted, active }: Reach): string {
     current = inputs.find((input) => input.producer)?.producer;
   }
   const forward: string[] = [];
+  let last = node;
   const next = (from: Node) =>
     from.outputs
       .flatMap((output) => (output && wanted.has(output) ? [...output.uses] : []))
@@ -82,9 +85,14 @@ function pathThrough(node: Node, { wrt, wanted, active }: Reach): string {
   for (let reader = next(node); reader; reader = next(reader)) {
     seen.add(reader);
     forward.push(`${reader.op} "${reader.label}"`);
+    last = reader;
   }
+  const [end = "loss"] = [
+    ...last.outputs.flatMap((output) => (output && ends.get(output)) ?? []),
+    ...ends.values(),
+  ];
   // Shorten both halves, but keep the stations next to the node.
   const head = stations.length > 4 ? [...stations.slice(0, 2), "…", ...stations.slice(-1)] : stations;
   const tail = forward.length > 3 ? [...forward.slice(0, 2), "…", ...forward.slice(-1)] : forward;
-  return [...head, ...tail, "loss"].join(" → ");
+  return [...head, ...tail, end].join(" → ");
 }

@@ -14,6 +14,8 @@ import type { Rule, RuleContext, RuleTable, Thunk } from "./rule.ts";
 export interface Seed {
   readonly value: Value;
   readonly gradient: Thunk;
+  /** What messages call the value, if it belongs to no loss. */
+  readonly name?: string;
 }
 
 /**
@@ -48,7 +50,9 @@ export function backward(
   const path = order.filter((node) =>
     node.outputs.some((output) => output && active.has(output) && wanted.has(output)),
   );
-  const ruleOf = rulesOf(path, rules, { wrt, wanted, active });
+  const ends = new Map(seeds.flatMap(({ value, name }) => (name === undefined ? [] : [[value, name]])));
+  const reach = { wrt, wanted, active, ends };
+  const ruleOf = rulesOf(path, rules, reach);
 
   const contributions = new Map<Value, Typed[]>();
   const contribute = (value: Value, gradient: Typed) => {
@@ -87,7 +91,7 @@ export function backward(
           contribute(input, emit.sumTo(thunk(), typedOrHidden(input).shape));
       });
     } catch (error) {
-      throw withPath(error, node, { wrt, wanted, active });
+      throw withPath(error, node, reach);
     }
     if (options.arrivals) for (const made of graph.nodes.slice(before)) options.arrivals.set(made, dy);
   }

@@ -38,7 +38,7 @@ export async function addJacobians(
   const unit = emit.op("Equal", [places, trip], [rows], { type: "bool" });
   const seed = emit.reshape(emit.cast(unit, output.type), output.shape);
   const wrt = variables.map(({ value }) => value);
-  const gradients = await program.gradients({ seeds: [{ value: output, gradient: () => seed }] }, wrt);
+  const gradients = await program.gradients({ seeds: [{ name, value: output, gradient: () => seed }] }, wrt);
   // One output for each, also where two variables share a gradient.
   const results = [...gradients].map(([variable, gradient]) => ({ variable, row: emit.identity(gradient) }));
   const stacked =

@@ -122,12 +122,14 @@ export async function addVectorJacobian(
   wrt: readonly Value[],
 ): Promise<{ readonly seeds: Map<Value, Typed>; readonly gradients: Map<Value, Typed> }> {
   const seeds = inputsLike(program, outputs, "seed");
-  const gradients = await program.gradients({ seeds: seedsOf(seeds) }, wrt);
+  const names = new Map(outputs.map(({ name, value }) => [value, name]));
+  const entering = [...seeds].map(([value, seed]) => ({
+    ...{ name: names.get(value as Typed) ?? value.name, value },
+    gradient: () => seed,
+  }));
+  const gradients = await program.gradients({ seeds: entering }, wrt);
   return { seeds, gradients };
 }
-
-const seedsOf = (gradients: ReadonlyMap<Value, Typed>) =>
-  [...gradients].map(([value, gradient]) => ({ value, gradient: () => gradient }));
 
 /** Adds the Jacobian-vector product. @returns the tangents by variable, and the products by output */
 export async function addJacobianVector(
@@ -138,7 +140,7 @@ export async function addJacobianVector(
   const { graph, emit } = program;
   const tangents = inputsLike(program, variables, "tangent");
   const products = await forward(graph, {
-    ...{ emit, tangents, outputs: outputs.map(({ value }) => value) },
+    ...{ emit, tangents, outputs },
     backward: (seeds, wrt) => program.gradients({ seeds }, wrt),
   });
   return { tangents, products };

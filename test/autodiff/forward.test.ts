@@ -54,7 +54,7 @@ async function bothModes(testCase: RuleCase) {
     seeds: [...seeds].map(([value, { input }]) => ({ value, gradient: () => input })),
   });
   const pushed = await forward(graph, {
-    ...{ outputs, emit },
+    ...{ emit, outputs: outputs.map((value) => ({ name: value.name, value })) },
     tangents: new Map([...tangents].map(([value, { input }]) => [value, input])),
     backward: (from, to) => backward(graph, { wrt: to, seeds: from, rules, emit }),
   });

@@ -217,6 +217,23 @@ describe("an inner value", () => {
     });
   });
 
+  test.each<[DifferentiateOptions, string]>([
+    [{ vjp: true, of: ["first"] }, "first"],
+    [{ jvp: true, of: ["second"] }, "second"],
+    [{ jacobian: true, of: ["second"] }, "second"],
+    [{ vjp: true, of: ["deep"] }, "deep"],
+    [{ jvp: true }, "first"],
+  ])("a refusal for %s says which output the path leads to: there is no loss", async (options, end) => {
+    const b = new GraphBuilder(18);
+    const x = b.input("x", [3, 3]);
+    const scale = b.graph.addInitializer(Tensor.float("scale", [], [0.1]));
+    const back = b.op("DequantizeLinear", [b.op("QuantizeLinear", [x, scale], "bytes"), scale], "deep");
+    b.output(b.op("Relu", [back], "first"), b.op("Tanh", [back], "second"));
+    const model = Model.fromProto(graphToProto(b.graph, { irVersion: 9 }));
+    const refused = differentiate(model, { ...options, wrt: /^x$/ });
+    await expect(refused).rejects.toThrow(new RegExp(`on the path x → .* → ${end}(;|$)`));
+  });
+
   test.each<[DifferentiateOptions, RegExp]>([
     [{ vjp: true, jvp: true }, /--vjp and --jvp are two graphs/],
     [{ vjp: true, loss: "logits" }, /differentiates outputs of the model, and no loss: leave --loss out/],
