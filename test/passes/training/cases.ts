@@ -99,8 +99,10 @@ export const trainingCases = {
   },
   replaceDraws: () => {
     const b = new GraphBuilder();
-    const noise = b.op("RandomNormalLike", [b.input("x", [2, 3])], "noise", { scale: 0.5, mean: 1.5 });
-    return inferred(b.output(b.op("Add", [noise, b.op("RandomUniform", [], "u", { shape: [3] })], "y")));
+    const x = b.input("x", [2, 3]);
+    const noise = b.op("RandomNormalLike", [x], "noise", { scale: 0.5, mean: 1.5 });
+    const y = b.op("Add", [noise, b.op("RandomUniform", [], "u", { shape: [3] })], "y");
+    return inferred(b.output(y, b.op("Multinomial", [x], "classes", { sample_size: 4 })));
   },
   emptyCache: () => withCache(),
   stopDropout: () => {
