@@ -32,20 +32,29 @@ type ReadData = SplitData & { readonly normalize: Normalization | undefined };
 
 /**
  * Reads the data that `--data` names, as the flags say, and prints remarks about them.
- * @param to - the model to feed, and how the data of its training run were converted: other data are converted alike
+ * @param to - the model to feed, and how the data of its training run were converted: other data are converted alike; `measures`:
+ * no loss says what belongs together, so that names of columns do (anchor, positive, negative)
  */
 export async function readData(
   spec: string,
   terminal: Terminal,
   flags: ReadFlags,
-  { model, conversion }: { readonly model: Model; readonly conversion: DataConversion | undefined },
+  {
+    model,
+    conversion,
+    measures = false,
+  }: {
+    readonly model: Model;
+    readonly conversion: DataConversion | undefined;
+    readonly measures?: boolean;
+  },
 ): Promise<ReadData> {
   const { label, columns, missing, standardize, resize, validation, seed, dim } = flags;
   const { mixup: _, ...changes } = flags.augment ?? {};
   const augment = Object.keys(changes).length > 0 ? changes : undefined;
   const { tokenizer, length, text, truncation, objective } = flags;
   const languageModel = objective === undefined ? undefined : objective.some(isOfLanguage);
-  const apart = objective?.some(readsEmbeddings);
+  const apart = objective?.some(readsEmbeddings) ?? (measures ? undefined : false);
   const own = given({ label, columns, missing, standardize, resize, augment, validation, seed });
   const targets = (objective ?? []).flatMap(arraysOfTerm);
   const ofText = given({ tokenizer, length, text, truncation, languageModel, apart });

@@ -28,7 +28,7 @@ export interface DataOptions {
   readonly length?: number | undefined;
   /** Texts in a table: their column; default: `text`, or the only one beside the labels. Several with commas. */
   readonly text?: string | undefined;
-  /** Texts in a table, several columns: whether they stay sequences of their own for a loss of embeddings; default: a pair in one. */
+  /** Texts in a table, several columns: whether they stay sequences of their own for a loss of embeddings; default: a pair in one, but those called anchor, positive and negative stay apart. */
   readonly apart?: boolean | undefined;
   /** Texts in a table: which tokens of a sample that is too long are left out; default `longest-first`. */
   readonly truncation?: Truncation | undefined;

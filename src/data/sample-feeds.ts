@@ -42,10 +42,25 @@ export async function sampleFeeds(
   const graph = graphOf(model);
   checkDataset(dataset);
   checkNumber("the number of samples", count, someSamples);
+  const fed = async (samples: Dataset, size: number) => {
+    const feeds = feedsOfGraph(graph, samples, size, options);
+    await feeds.fill(Array.from({ length: size }, (_, index) => index));
+    return feeds.tensors();
+  };
   const size = Math.min(count, dataset.size);
-  const feeds = feedsOfGraph(graph, dataset, size, options);
-  await feeds.fill(Array.from({ length: size }, (_, index) => index));
-  return feeds.tensors();
+  try {
+    return await fed(dataset, size);
+  } catch (error) {
+    if (!(error instanceof DataError)) throw error;
+    const members = (await import("./members.ts")).membersOf(model, dataset);
+    if (!members) throw error;
+    const { siamese } = members;
+    const tensors = await fed(members.dataset, size * siamese);
+    options.onMessage?.(
+      `${dataset.name}: each sample holds ${siamese} inputs of the model, which reads them one by one: ${size * siamese} rows of ${size} samples`,
+    );
+    return tensors;
+  }
 }
 
 /**

@@ -1,4 +1,4 @@
-import { batchAxisOf, type DimensionOptions } from "../analysis/dimensions.ts";
+import { batchAxisOf, type DimensionOptions, hasFreeBatch } from "../analysis/dimensions.ts";
 import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { epochOrder } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -29,6 +29,7 @@ interface MeasuredOptions extends DimensionOptions {
 
 /** The samples that statistics are measured on, in whole batches. */
 export class MeasuredBatches {
+  /** Rows of a batch: a sample is one, or several where it holds several inputs of the model. */
   readonly size: number;
   readonly samples: number;
   readonly dimensions: DimensionOptions;
@@ -37,21 +38,41 @@ export class MeasuredBatches {
   readonly #options: MeasuredOptions;
   readonly #order: Uint32Array;
 
-  constructor(graph: Graph, dataset: Dataset, options: MeasuredOptions) {
+  /** The batches of a model. The inputs of pairs and triplets pass through it side by side, as while it is trained. */
+  static async of(model: Model, dataset: Dataset, options: MeasuredOptions): Promise<MeasuredBatches> {
+    const graph = graphOf(model);
+    try {
+      return new MeasuredBatches(graph, dataset, options);
+    } catch (error) {
+      if (!(error instanceof DataError)) throw error;
+      const members = (await import("../data/members.ts")).membersOf(model, dataset);
+      if (!members) throw error;
+      return new MeasuredBatches(graph, members.dataset, options, members.siamese);
+    }
+  }
+
+  private constructor(graph: Graph, dataset: Dataset, options: MeasuredOptions, siamese = 1) {
     checkNumber("the number of samples", options.samples, count);
     checkNumber("the seed", options.seed, seedNumber);
     this.#graph = graph;
     this.#dataset = dataset;
     this.#options = options;
-    this.size = batchFor(graph, options.batch, Math.min(dataset.size, options.samples));
-    const whole = Math.floor(Math.min(options.samples, dataset.size) / this.size);
+    const samples = dataset.size / siamese;
+    const rows = Math.min(options.samples, samples) * siamese;
+    const batch = options.batch === undefined ? undefined : options.batch * siamese;
+    const size = batchFor(graph, batch, rows);
+    // A batch holds whole samples.
+    this.size = hasFreeBatch(graph) ? size - (size % siamese) : size;
+    const whole = Math.floor(rows / this.size);
     if (whole === 0) {
       throw new DataError(
-        `${dataset.name}: ${Math.min(options.samples, dataset.size)} samples do not fill a batch of ${this.size}; measure BatchNorm's statistics on more, or use a smaller batch`,
+        `${dataset.name}: ${rows / siamese} samples do not fill a batch of ${this.size / siamese}; measure BatchNorm's statistics on more, or use a smaller batch`,
       );
     }
-    this.samples = whole * this.size;
-    this.#order = epochOrder(dataset, options.seed, 0).slice(0, this.samples);
+    this.samples = (whole * this.size) / siamese;
+    const order = epochOrder({ ...dataset, size: samples }, options.seed, 0);
+    const rowOf = (i: number) => (order[Math.floor(i / siamese)] as number) * siamese + (i % siamese);
+    this.#order = Uint32Array.from({ length: whole * this.size }, (_, i) => rowOf(i));
     const open = [...this.#feeds().tensors()].flatMap(([name, { dims }]) => {
       const input = graph.valueNamed(name);
       const batchAxis = batchAxisOf(input, dims, undefined);
@@ -73,7 +94,7 @@ export class MeasuredBatches {
   /** The inputs of each batch. */
   async *feeds(most = Number.POSITIVE_INFINITY): AsyncGenerator<ReadonlyMap<string, Tensor>> {
     const feeds = this.#feeds();
-    for (let start = 0, done = 0; start < this.samples && done < most; start += this.size, done++) {
+    for (let start = 0, done = 0; start < this.#order.length && done < most; start += this.size, done++) {
       this.#options.signal?.throwIfAborted();
       await feeds.fill(this.#order.subarray(start, start + this.size));
       yield feeds.tensors();

@@ -94,7 +94,8 @@ export interface ModelFunctions {
    * The first samples of a dataset as tensors for a model's inputs, in the types that the model declares. Each array is fed to
    * the input of its name, x to the only data input, and labels only to label inputs.
    *
-   * @param count - number of samples; the result has fewer if the dataset has fewer
+   * @param count - number of samples; the result has fewer if the dataset has fewer. If each sample holds several inputs of the
+   * model (pairs, triplets), they follow one another and the result has as many times more rows
    * @returns tensors by input name, with the samples on the model's batch axis
    * @throws SorthError when the samples do not fit the model, or when an input has no array
    *

@@ -76,7 +76,7 @@ export async function recoverBatchNorm(
   if (original.metadata.has(batchNormKey)) {
     throw new SorthError("the model has its BatchNorm back already");
   }
-  const batches = new MeasuredBatches(original, dataset, { ...options, samples, seed });
+  const batches = await MeasuredBatches.of(model, dataset, { ...options, samples, seed });
   const graph = inferenceForm(model);
   await inferShapes(graph, runtime.probe, batches.dimensions);
   const { layers, others } = foldedLayers(graph, options);

@@ -84,7 +84,7 @@ export async function batchNormStatistics(
   const { samples = dataset.size, seed = 0, runningVariance = "onnx", statistics: wanted } = options;
   const original = graphOf(model);
   checkNoArtifact(original);
-  const batches = new MeasuredBatches(original, dataset, { ...options, samples, seed });
+  const batches = await MeasuredBatches.of(model, dataset, { ...options, samples, seed });
   const graph = inferenceForm(model);
   await inferShapes(graph, runtime.probe, batches.dimensions);
   const found = graph.nodes.flatMap((node): RunningNormalization[] => {

@@ -1,5 +1,5 @@
 import { withEmptyCache } from "../analysis/cache-inputs.ts";
-import { fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
+import { declaredBatchAxis, fedInputs, hasFreeBatch, resolveInputs } from "../analysis/dimensions.ts";
 import { inferShapes } from "../analysis/infer.ts";
 import type { Probe } from "../analysis/probe.ts";
 import { findSites } from "../analysis/sites.ts";
@@ -44,14 +44,18 @@ export async function dataFor(
       throw new UsageError(`data was given for "${name}", which is no input of the model`);
   }
   const dims = { ...options.dims };
-  for (const { name, declared } of fedInputs(own)) {
+  for (const input of fedInputs(own)) {
+    const { name, declared } = input;
     given.get(name)?.dims.forEach((dim, axis) => {
-      if (axis > 0 && typeof declared?.[axis] !== "number") dims[`${name}.${axis}`] = dim;
+      const isOpen = typeof declared?.[axis] !== "number";
+      if (axis !== declaredBatchAxis(input) && isOpen) dims[`${name}.${axis}`] = dim;
     });
   }
   const free = hasFreeBatch(own, { dims });
   const first = fedInputs(own).find(({ name }) => given.has(name));
-  const chosenBatch = options.batch ?? given.get(first?.name ?? "")?.dims[0];
+  // The samples that were given, of which there may be fewer than were asked for, or more rows than samples.
+  const rows = first && given.get(first.name)?.dims[declaredBatchAxis(first)];
+  const chosenBatch = rows ?? options.batch;
   const make = async (size: number): Promise<Map<string, Tensor>> => {
     const sizes = { dims, ...(free || options.batch !== undefined ? { batch: size } : {}) };
     const chosen = withEmptyCache(own, sizes);

@@ -1,8 +1,12 @@
 import type { Command } from "commander";
+import { fedInputs } from "../../analysis/dimensions.ts";
 import { drawn } from "../../data/batches.ts";
 import { conversionOf, type DataConversion } from "../../data/conversion.ts";
+import type { Dataset } from "../../data/dataset.ts";
 import { wantedInputs } from "../../data/model-inputs.ts";
+import { remembered } from "../../data/remembered.ts";
 import { UsageError } from "../../errors.ts";
+import { graphOf } from "../../graph/model-graph.ts";
 import {
   angleReportPage,
   type Model,
@@ -23,7 +27,7 @@ import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, numberIn, positiveInteger, typedOptions } from "../options.ts";
 import { checkOutput } from "../output.ts";
-import { readData } from "../read-data.ts";
+import { type ReadData, readData } from "../read-data.ts";
 import { recordBeside } from "../run-report.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
@@ -80,6 +84,25 @@ export function define(command: Command, streams: CommandStreams): void {
 /** The inputs of a model for data, as text. */
 const inputsOf = (model: Model): string => JSON.stringify(wantedInputs(model));
 
+/** Reads the data of models: once for all those that take the same inputs and convert data alike. */
+function dataReader(source: string, models: number, terminal: Terminal, flags: Flags) {
+  const known = new Map<string, Promise<{ data: ReadData; samples: Dataset }>>();
+  return (model: Model, conversion: DataConversion | undefined) => {
+    const types = fedInputs(graphOf(model)).map(({ name, type }) => [name, type]);
+    // How the model was trained decides on no number of the data.
+    const { summary: _, objective: __, loss: ___, ownLoss: ____, ...how } = conversion ?? {};
+    const key = JSON.stringify([types, wantedInputs(model), conversion && how]);
+    const read = async () => {
+      const data = await readData(source, terminal, flags, { model, conversion, measures: true });
+      const samples = drawn(data.test ?? data.train, flags.samples);
+      return { data, samples: models > 1 ? remembered(samples) : samples };
+    };
+    const found = known.get(key) ?? read();
+    known.set(key, found);
+    return found;
+  };
+}
+
 /** How the first model that says so converts its data: a model before its training, which says nothing, gets the same numbers. */
 async function recordedBy(
   paths: readonly string[],
@@ -95,6 +118,8 @@ async function recordedBy(
 async function measure(paths: readonly string[], flags: Flags, terminal: Terminal): Promise<ModelAngles[]> {
   const found: ModelAngles[] = [];
   const recorded = flags.data === undefined || paths.length < 2 ? undefined : await recordedBy(paths);
+  const dataFor =
+    flags.data === undefined ? undefined : dataReader(flags.data, paths.length, terminal, flags);
   for (const path of paths) {
     const model = await readModel(path);
     const common = {
@@ -105,11 +130,7 @@ async function measure(paths: readonly string[], flags: Flags, terminal: Termina
     const weights = await weightAngles(model, { ...dimensionsOf(flags), ...common });
     const isAlike = recorded !== undefined && inputsOf(model) === recorded.inputs;
     const conversion = conversionOf(model) ?? (isAlike ? recorded.conversion : undefined);
-    const data =
-      flags.data === undefined
-        ? undefined
-        : await readData(flags.data, terminal, flags, { model, conversion });
-    const samples = data && drawn(data.test ?? data.train, flags.samples);
+    const { data, samples } = (await dataFor?.(model, conversion)) ?? {};
     const onMessage = (message: string) => terminal.note(paths.length > 1 ? `${path}: ${message}` : message);
     const options = { normalize: data?.normalize, onMessage };
     const responses =

@@ -49,7 +49,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const original =
       paths.length === 2 ? await readModel(paths[0] ?? "") : originalIn(injected, injectedPath);
     if (paths.length === 1) terminal.note(`checked against the original that "${injectedPath}" gives back`);
-    const to = { model: injected, conversion: conversionOf(injected) };
+    const to = { model: injected, conversion: conversionOf(injected), measures: true };
     const data = flags.data === undefined ? undefined : await readData(flags.data, terminal, flags, to);
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),

@@ -53,11 +53,13 @@ const named = (names: readonly string[]): Pick<Chosen, "column" | "columns"> =>
 /** Chooses the columns of texts and labels of a table, as the options say or by their names. */
 export function chosenColumns(source: TableSource, options: DataOptions): Chosen {
   const { name, columns } = source;
-  const { label, text, languageModel, apart } = options;
+  const { label, text, languageModel } = options;
+  const areNamed = columns.filter((column) => besideEachOther.includes(column)).length > 1;
+  const apart = options.apart ?? (areNamed && text === undefined && !languageModel);
   if (label !== undefined) labelNamed(source, label);
   const given = text === undefined ? undefined : textColumns(source, text);
   const isLabel = (column: string) =>
-    isLabelName(column) || (apart === true && /^(scores?|similarity)$/i.test(column));
+    isLabelName(column) || (apart && /^(scores?|similarity)$/i.test(column));
   const usual = columns.filter((column) => isLabel(column) && !columnsOf(given ?? {}).includes(column));
   if (label === undefined && !languageModel && usual.length > 1) {
     throw new UsageError(
