@@ -19,12 +19,13 @@ export async function* gramBlocks(matrix: UnitMatrix, probe: Probe): AsyncGenera
   const { units, groups } = matrix;
   const size = units / groups;
   const side = Math.min(Math.max(Math.floor(Math.sqrt(mostProducts / groups)), 1), size);
+  const whole = side === size ? await wholeGram(matrix, probe) : undefined;
   for (let top = 0; top < size; top += side) {
     const rows = Math.min(side, size - top);
-    const upper = rowsOf(matrix, top, rows);
+    const upper = whole ? undefined : rowsOf(matrix, top, rows);
     for (let left = top; left < size; left += side) {
       const columns = Math.min(side, size - left);
-      const products = await productsOf(upper, rowsOf(matrix, left, columns), probe);
+      const products = whole ?? (await productsOf(upper as Tensor, rowsOf(matrix, left, columns), probe));
       for (let group = 0; group < groups; group++) {
         const block = products.subarray(group * rows * columns, (group + 1) * rows * columns);
         yield { row: group * size + top, column: group * size + left, rows, columns, products: block };
@@ -43,9 +44,21 @@ export async function smallerGram(
 ): Promise<{ side: number; data: Float64Array }> {
   const { units, groups, fanIn } = matrix;
   const size = units / groups;
-  const all = rowsOf(matrix, 0, size);
-  const side = Math.min(size, fanIn);
-  return { side, data: await productsOf(all, size <= fanIn ? all : undefined, probe) };
+  if (size <= fanIn) return { side: size, data: await wholeGram(matrix, probe) };
+  return { side: fanIn, data: await productsOf(rowsOf(matrix, 0, size), undefined, probe) };
+}
+
+/** The Gram matrices of units that were asked for: a layer's singular values and its pairs are read from the same one. */
+const known = new WeakMap<UnitMatrix, { readonly probe: Probe; readonly products: Promise<Float64Array> }>();
+
+/** XXᵀ of each group's units: [groups, k/groups, k/groups]. */
+function wholeGram(matrix: UnitMatrix, probe: Probe): Promise<Float64Array> {
+  const found = known.get(matrix);
+  if (found?.probe === probe) return found.products;
+  const all = rowsOf(matrix, 0, matrix.units / matrix.groups);
+  const products = productsOf(all, all, probe);
+  known.set(matrix, { probe, products });
+  return products;
 }
 
 /** Rows first … first + count − 1 of every group: [groups, count, d], a view if they are adjacent. */

@@ -82,7 +82,7 @@ interface Reflection {
 
 /**
  * Applies a reflection to the trailing matrix A, starting at `start`, and computes w = A·v of the result, both from the upper
- * triangle alone. Two rows are treated together, because they read the same columns of the vectors; the order of every sum is
+ * triangle alone. Four rows are treated together, because they read the same columns of the vectors; the order of every sum is
  * that of one row after the other.
  */
 function reflectAndMultiply(
@@ -95,39 +95,85 @@ function reflectAndMultiply(
 ): void {
   w.fill(0, start);
   let i = start;
-  for (; i + 1 < n; i += 2) {
-    const row = i * n;
-    const next = row + n;
-    const [p0, q0, v0] = [p[i] as number, q[i] as number, v[i] as number];
-    const [p1, q1, v1] = [p[i + 1] as number, q[i + 1] as number, v[i + 1] as number];
-    const own = (a[row + i] as number) - p0 * q0 - q0 * p0;
-    const beside = (a[row + i + 1] as number) - p0 * q1 - q0 * p1;
-    const other = (a[next + i + 1] as number) - p1 * q1 - q1 * p1;
-    a[row + i] = own;
-    a[row + i + 1] = beside;
-    a[next + i + 1] = other;
-    let sum0 = own * v0 + beside * v1;
-    let sum1 = other * v1;
-    for (let j = i + 2; j < n; j++) {
+  for (; i + 3 < n; i += 4) {
+    const r0 = i * n;
+    const r1 = r0 + n;
+    const r2 = r1 + n;
+    const r3 = r2 + n;
+    const p0 = p[i] as number,
+      p1 = p[i + 1] as number,
+      p2 = p[i + 2] as number,
+      p3 = p[i + 3] as number;
+    const q0 = q[i] as number,
+      q1 = q[i + 1] as number,
+      q2 = q[i + 2] as number,
+      q3 = q[i + 3] as number;
+    const v0 = v[i] as number,
+      v1 = v[i + 1] as number,
+      v2 = v[i + 2] as number,
+      v3 = v[i + 3] as number;
+    const a00 = (a[r0 + i] as number) - p0 * q0 - q0 * p0;
+    const a01 = (a[r0 + i + 1] as number) - p0 * q1 - q0 * p1;
+    const a02 = (a[r0 + i + 2] as number) - p0 * q2 - q0 * p2;
+    const a03 = (a[r0 + i + 3] as number) - p0 * q3 - q0 * p3;
+    const a11 = (a[r1 + i + 1] as number) - p1 * q1 - q1 * p1;
+    const a12 = (a[r1 + i + 2] as number) - p1 * q2 - q1 * p2;
+    const a13 = (a[r1 + i + 3] as number) - p1 * q3 - q1 * p3;
+    const a22 = (a[r2 + i + 2] as number) - p2 * q2 - q2 * p2;
+    const a23 = (a[r2 + i + 3] as number) - p2 * q3 - q2 * p3;
+    const a33 = (a[r3 + i + 3] as number) - p3 * q3 - q3 * p3;
+    a[r0 + i] = a00;
+    a[r0 + i + 1] = a01;
+    a[r0 + i + 2] = a02;
+    a[r0 + i + 3] = a03;
+    a[r1 + i + 1] = a11;
+    a[r1 + i + 2] = a12;
+    a[r1 + i + 3] = a13;
+    a[r2 + i + 2] = a22;
+    a[r2 + i + 3] = a23;
+    a[r3 + i + 3] = a33;
+    let s0 = a00 * v0 + a01 * v1 + a02 * v2 + a03 * v3;
+    let s1 = a11 * v1 + a12 * v2 + a13 * v3;
+    let s2 = a22 * v2 + a23 * v3;
+    let s3 = a33 * v3;
+    for (let j = i + 4; j < n; j++) {
       const pj = p[j] as number;
       const qj = q[j] as number;
       const vj = v[j] as number;
-      const x = (a[row + j] as number) - p0 * qj - q0 * pj;
-      const y = (a[next + j] as number) - p1 * qj - q1 * pj;
-      a[row + j] = x;
-      a[next + j] = y;
-      sum0 += x * vj;
-      sum1 += y * vj;
-      w[j] = (w[j] as number) + x * v0 + y * v1;
+      const x0 = (a[r0 + j] as number) - p0 * qj - q0 * pj;
+      const x1 = (a[r1 + j] as number) - p1 * qj - q1 * pj;
+      const x2 = (a[r2 + j] as number) - p2 * qj - q2 * pj;
+      const x3 = (a[r3 + j] as number) - p3 * qj - q3 * pj;
+      a[r0 + j] = x0;
+      a[r1 + j] = x1;
+      a[r2 + j] = x2;
+      a[r3 + j] = x3;
+      s0 += x0 * vj;
+      s1 += x1 * vj;
+      s2 += x2 * vj;
+      s3 += x3 * vj;
+      w[j] = (w[j] as number) + x0 * v0 + x1 * v1 + x2 * v2 + x3 * v3;
     }
-    w[i] = (w[i] as number) + sum0;
-    w[i + 1] = (w[i + 1] as number) + beside * v0 + sum1;
+    w[i] = (w[i] as number) + s0;
+    w[i + 1] = (w[i + 1] as number) + a01 * v0 + s1;
+    w[i + 2] = (w[i + 2] as number) + a02 * v0 + a12 * v1 + s2;
+    w[i + 3] = (w[i + 3] as number) + a03 * v0 + a13 * v1 + a23 * v2 + s3;
   }
-  if (i < n) {
-    const [pi, qi] = [p[i] as number, q[i] as number];
-    const own = (a[i * n + i] as number) - pi * qi - qi * pi;
-    a[i * n + i] = own;
-    w[i] = (w[i] as number) + own * (v[i] as number);
+  for (; i < n; i++) {
+    const row = i * n;
+    const pi = p[i] as number,
+      qi = q[i] as number,
+      vi = v[i] as number;
+    const own = (a[row + i] as number) - pi * qi - qi * pi;
+    a[row + i] = own;
+    let sum = own * vi;
+    for (let j = i + 1; j < n; j++) {
+      const x = (a[row + j] as number) - pi * (q[j] as number) - qi * (p[j] as number);
+      a[row + j] = x;
+      sum += x * (v[j] as number);
+      w[j] = (w[j] as number) + x * vi;
+    }
+    w[i] = (w[i] as number) + sum;
   }
 }
 

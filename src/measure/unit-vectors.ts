@@ -36,16 +36,23 @@ export function unitVectors(site: Site, operand: Tensor): UnitMatrix {
   const layout = layoutOf(site, operand.dims);
   if (!layout) return { units, fanIn, groups, data };
   const { outer, inner, stride, start } = layout;
-  const rows = new Float64Array(units * fanIn);
-  let to = 0;
-  for (let unit = 0; unit < units; unit++) {
+  const rows = new (data instanceof Float32Array ? Float32Array : Float64Array)(units * fanIn);
+  // Some units at a time: what a processor has read for one of them holds numbers of its neighbours.
+  for (let first = 0; first < units; first += together) {
+    const last = Math.min(first + together, units);
     for (let run = 0; run < outer; run++) {
-      const from = start(unit) + run * stride;
-      for (let i = 0; i < inner; i++) rows[to++] = data[from + i] as number;
+      for (let unit = first; unit < last; unit++) {
+        const from = start(unit) + run * stride;
+        const to = unit * fanIn + run * inner;
+        for (let i = 0; i < inner; i++) rows[to + i] = data[from + i] as number;
+      }
     }
   }
   return { units, fanIn, groups, data: rows };
 }
+
+/** Units that are copied at the same time. */
+const together = 16;
 
 /** The layout of units in an operand; undefined if each unit already is a row. */
 function layoutOf(site: Site, dims: readonly number[]): Layout | undefined {

@@ -114,7 +114,7 @@ export async function weightAngles(
     const weight = operand && (await parameterValue(graph, operand, probe))?.unkept();
     if (!weight) return "its weight is an input of the model";
     const matrix = unitVectors(site, weight);
-    if (!matrix.data.every(Number.isFinite)) return "its weight holds NaN or Infinity";
+    if (!areFinite(matrix.data)) return "its weight holds NaN or Infinity";
     try {
       return await layerAngles(site, { weight, matrix, budget }, options, probe);
     } catch (error) {
@@ -162,6 +162,12 @@ async function layerAngles(
     }),
     ...(options.vectors && { vectors: matrix.data }),
   };
+}
+
+/** Whether all numbers are finite: a loop takes a fifth of the time of a callback, and a model has millions of them. */
+function areFinite(numbers: ArrayLike<number>): boolean {
+  for (let i = 0; i < numbers.length; i++) if (!Number.isFinite(numbers[i])) return false;
+  return true;
 }
 
 const degreesOf = (cosine: number): number => (Math.acos(cosine) * 180) / Math.PI;

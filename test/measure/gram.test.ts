@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import type { Probe } from "../../src/analysis/probe.ts";
 import { readModel } from "../../src/index.ts";
 import { gramBlocks, smallerGram } from "../../src/measure/gram.ts";
 import { weightAngles } from "../../src/measure/weight-angles.ts";
@@ -50,4 +51,31 @@ describe("Gram matrices without float64 in ONNX Runtime", () => {
       }
     }
   });
+});
+
+test("the pairs and the singular values of a layer are read from one product", async () => {
+  const products = async (units: number, fanIn: number) => {
+    let runs = 0;
+    const counting: Probe = {
+      ...nodeProbe,
+      run(...args) {
+        runs += 1;
+        return nodeProbe.run(...args);
+      },
+    };
+    const matrix = { units, fanIn, groups: 1, data: randomNormals("shared", units * fanIn) };
+    await smallerGram(matrix, counting);
+    const unit = (i: number) => matrix.data.subarray(i * fanIn, (i + 1) * fanIn);
+    for await (const block of gramBlocks(matrix, counting)) {
+      for (let r = 0; r < block.rows; r++) {
+        const other = unit(block.column);
+        const sum = unit(block.row + r).reduce((total, value, k) => total + value * (other[k] ?? 0), 0);
+        expect(block.products[r * block.columns]).toBeCloseTo(sum, 10);
+      }
+    }
+    return runs;
+  };
+  expect(await products(40, 60)).toBe(1);
+  // XᵀX of the numbers is another one.
+  expect(await products(60, 40)).toBe(2);
 });
