@@ -25,17 +25,18 @@ export function fedInputs(graph: Graph): Value[] {
 
 /**
  * The axis of an input that counts the samples, by the names in the file: the one whose name says batch (`[7, "batch", 4]` of
- * a recurrent network), else the first.
+ * a recurrent network), or samples beside one that says time (`["T", "N", 4]`), else the first.
  */
 export function declaredBatchAxis({ declared = [] }: Pick<Value, "declared">): number {
   const axisOf = (pattern: RegExp) =>
     declared.findIndex((dim) => typeof dim === "string" && pattern.test(dim));
   const named = axisOf(/batch/i);
   if (named >= 0) return named;
-  if (typeof declared[0] !== "number") return 0;
+  const isTime = axisOf(/^(t|time|seq|seq_?len(gth)?|sequence_?length)$/i) === 0;
+  if (typeof declared[0] !== "number" && !isTime) return 0;
   const axis = axisOf(/^(n|bs|samples|num_?samples)$/i);
   // The last axis of [1, samples] counts samples of sound.
-  return axis < declared.length - 1 ? Math.max(axis, 0) : 0;
+  return axis < declared.length - 1 || isTime ? Math.max(axis, 0) : 0;
 }
 
 /**

@@ -97,7 +97,7 @@ export async function distributionOf(
   const lower = await backend?.lowering();
   const movesMomentum = step.ports.scalars.momentum !== undefined;
   const part = { movesMomentum, ...(shards > 1 && { batch: batch / shards }) };
-  const shard = { optimizer: adamw(), ...run, ...part };
+  const shard = { optimizer: adamw(), ...run, samplesFirst: true, ...part };
   const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
   checkSameState(step.ports, ports);

@@ -46,7 +46,7 @@ export interface EvaluationGraph {
 /** Reads a model in inference form: stored statistics, no Dropout, the same random numbers each time. Makes no remarks, because training has already made them. */
 export async function inferenceForm(
   model: Model,
-  options: LossOptions,
+  options: LossOptions & { readonly samplesFirst?: boolean },
   probe: Probe,
   how: Pick<PrepareOptions, "taken" | "masters"> = {},
 ): Promise<Program> {
@@ -70,7 +70,7 @@ export async function buildEvaluation(
   probe: Probe,
   lower?: Lowering,
 ): Promise<EvaluationGraph> {
-  const program = await inferenceForm(model, options, probe, { masters: true });
+  const program = await inferenceForm(model, { ...options, samplesFirst: true }, probe, { masters: true });
   const { graph } = program;
   feedState(program, ports);
   const state = [...ports.parameters, ...ports.statistics];
@@ -208,7 +208,8 @@ function measured(
     const all = terms.map((term): MeasuredTerm => {
       const { objective: own, output: name, labels } = term as NamedTerm & { readonly objective: Objective };
       const { value } = choosePrediction(program.graph, own, name);
-      return { term, objective: own, prediction: value, labels };
+      const prediction = program.prepared.samplesFirst?.(own, value) ?? value;
+      return { term, objective: own, prediction, labels };
     });
     return { terms: all, loss: undefined };
   }

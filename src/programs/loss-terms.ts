@@ -72,7 +72,8 @@ function predictionOf(prepared: PreparedGraph, term: NamedTerm, options: LossOpt
   if (isOfEmbeddings(objective) && embeddingsOf) return embeddingsOf(prepared, term, options);
   const { value, remark } = choosePrediction(graph, objective, output);
   if (remark) options.onMessage?.(remark);
-  return typedOrHidden(value);
+  const isTaught = prepared.taught?.values.has(term.name);
+  return typedOrHidden((isTaught ? undefined : prepared.samplesFirst?.(objective, value)) ?? value);
 }
 
 function emitTerm(

@@ -49,6 +49,6 @@ export const runOptionNames = {
 export const stepOptionNames = {
   ...updateOptionNames,
   ...runOptionNames,
-  ...{ lower: true, movesMomentum: true, profile: true },
+  ...{ lower: true, samplesFirst: true, movesMomentum: true, profile: true },
 } as const satisfies OptionNames<TrainingOptions & UpdateOptions & { readonly movesMomentum?: boolean }> &
   Readonly<Record<string, true | "pattern">>;

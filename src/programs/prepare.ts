@@ -70,7 +70,7 @@ interface Held {
  */
 export async function prepare(
   model: Model,
-  asked: LossOptions,
+  asked: LossOptions & { readonly samplesFirst?: boolean },
   probe: Probe,
   {
     passes = [],
@@ -169,12 +169,23 @@ export async function prepare(
   graph.outputs.length -= needed.length;
   const inPlace = graph.outputs.splice(graph.outputs.length - kept.length);
   const ends = inPlace.splice(kept.length - stopped.length);
+  const turns =
+    asked.samplesFirst && graph.outputs.some(({ shape = [] }) => shape.length > 2 || shape[0] !== batch);
+  const samplesFirst =
+    turns && batch !== undefined
+      ? await (await import("./samples-first.ts")).samplesFirst(
+          model,
+          { graph, emit, batch },
+          { ...options, probe },
+        )
+      : undefined;
   const detached = detaching?.detach(graph, ends, choose ? undefined : parameters, options.onMessage) ?? [];
   const prepared = {
     ...{ graph, emit, taken, batch, skipped, penalties, described, parameters },
     detached: [...detachedValues(graph), ...detached],
     ...losses,
     ...(taught && { taught }),
+    ...(samplesFirst && { samplesFirst }),
     ...(embeddings && { embeddingsOf: embeddings.embeddingsOf }),
     held: inPlace,
     frozen,

@@ -51,6 +51,8 @@ export interface PreparedGraph {
   readonly lossInputs: readonly Value[];
   /** Absent without a teacher. */
   readonly taught?: TaughtLosses;
+  /** The value that a loss reads in the place of another, with its samples first; absent where the first axis counts them anyway. */
+  readonly samplesFirst?: (objective: object, value: Value) => Value;
   /** Emits the embeddings that a loss reads; absent without such a loss. */
   readonly embeddingsOf?: (prepared: PreparedGraph, term: NamedTerm, options: LossOptions) => Typed;
 }

@@ -33,6 +33,12 @@ export interface TrainingOptions extends LossOptions, TrainingFormOptions, Preci
    * ({@link GradientTransformation.treatment}). Default: none, and every weight has the model's form.
    */
   readonly lower?: Lowering;
+  /**
+   * Losses read scores that count their samples on another axis than the first, as [time, samples, classes], with the samples first;
+   * labels are [samples, time]. A trainer, whose labels come from a dataset, always asks for it. Default false: labels have the order
+   * of the scores.
+   */
+  readonly samplesFirst?: boolean;
 }
 
 /** Number of shards into which the joint batch is cut; a graph computes one of them. Default 1. */

@@ -32,6 +32,7 @@ import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
 import type { BucketForward } from "./bucket-forward.ts";
 import { filledBatches } from "./evaluator.ts";
+import { withSamplesFirst } from "./samples-first.ts";
 import type { ForwardSession, SessionOptions } from "./step-session.ts";
 import { backendNamed } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -108,13 +109,16 @@ export async function* modelResults(
     throw new DataError(`${dataset.name} has no labels, and an evaluation needs them`);
   }
   checkNoArtifact(graphOf(model));
-  const { graph, values, batch } = await inferenceGraph(model, wanted, (whole) =>
+  const inference = await inferenceGraph(model, wanted, (whole) =>
     batchFor(whole, options.batch, dataset.size),
   );
+  const { graph, batch } = inference;
   const backend = backendNamed(options.backend, runtime.backends);
   const readElsewhere = wanted.flatMap(({ labels, mask }) => [labels ?? [], mask ?? []].flat());
   const told = feedsOfGraph(graph, dataset, batch, { ...options, readElsewhere });
   const dims = lengthsOf(graph, told);
+  const { probe } = runtime;
+  const values = await withSamplesFirst(graph, model, inference.values, { batch, dims, probe });
   const fixed = await fitToBackend(graph, backend.name, { batch, dims }, runtime);
   const sessions: ForwardSession[] = [];
   const open = async (graph: Graph): Promise<ForwardSession> => {
@@ -143,6 +147,7 @@ export async function* modelResults(
     const ports = [...added.values()].filter(({ name }) => !own.has(name));
     const built = async (dims: Readonly<Record<string, number>>) => {
       const shorter = await inferenceGraph(model, wanted, () => batch);
+      await withSamplesFirst(shorter.graph, model, shorter.values, { batch, dims, probe });
       await fitToBackend(shorter.graph, backend.name, { batch, dims }, runtime);
       return shorter.graph;
     };

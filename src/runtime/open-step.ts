@@ -37,7 +37,11 @@ export async function openStep(
   const lower = await backend.lowering();
   const { schedule, penaltySchedule } = await timedOptions(options);
   const movesMomentum = schedule?.momentum !== undefined;
-  const single = await buildStep(model, { optimizer: adamw(), ...options, movesMomentum, lower }, probe);
+  const single = await buildStep(
+    model,
+    { optimizer: adamw(), ...options, samplesFirst: true, movesMomentum, lower },
+    probe,
+  );
   if ([penaltySchedule, ...single.penaltySchedules.values()].some((one) => one?.momentum)) {
     throw (await import("../programs/moved-momentum.ts")).movedByPenalty();
   }
