@@ -84,6 +84,10 @@ holes.loc[7, "place"] = None
 holes.to_csv(folder / "holes.csv", index=False)
 lists = pa.table({"x": pa.array(random.standard_normal((size, 5)).tolist(), pa.list_(pa.float32())), "y": labels})
 pq.write_table(lists, folder / "lists.parquet")
+rows = [[1.0, 2.0, 3.0], [4.0, None, 6.0], [7.0, 8.0, float("nan")], None, [10.0, 20.0, 30.0]]
+flags = [[True, False], [False, True], [True, True], [None, True], [False, False]]
+gaps = pa.table({"x": pa.array(rows, pa.list_(pa.float32())), "flags": pa.array(flags, pa.list_(pa.bool_())), "y": [0, 1, 0, 1, 1]})
+pq.write_table(gaps, folder / "lists-gaps.parquet")
 
 # Images of 6 x 8 pixels and others, one colour for each class.
 for i, label in enumerate(labels):

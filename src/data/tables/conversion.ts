@@ -28,6 +28,8 @@ export type ColumnConversion =
       readonly padded?: "refused" | "cut";
       /** Not the numbers of the list, but 1 for each: the attention mask of its tokens. */
       readonly counts?: true;
+      /** The numbers for those that are missing, place by place. */
+      readonly missing?: readonly number[];
       /** Standardization, place by place. */
       readonly mean?: readonly number[];
       readonly std?: readonly number[];

@@ -10,7 +10,7 @@ import {
   type TableLabel,
   widthOf,
 } from "./conversion.ts";
-import { listIn, listWords, uncounted } from "./padding.ts";
+import { isOfTokens, listIn, listWords, uncounted } from "./padding.ts";
 import {
   type Cell,
   indexOfTexts,
@@ -146,9 +146,16 @@ class InputRows {
       const from = this.#from[i] as number;
       if (column.kind === "category") return column;
       if (column.kind === "list") {
-        if (!standardize) return column;
+        const fills = (missing === "mean" || missing === "zero") && !isOfTokens(column.name);
+        if (!standardize && !fills) return column;
         const places = Array.from({ length: column.length }, (_, place) => this.#moments(rows, from + place));
-        return { ...column, mean: places.map(({ mean }) => mean), std: places.map(({ std }) => std) };
+        const means = places.map(({ mean }) => mean);
+        const whole = isWhole ? means.map(Math.round) : means;
+        return {
+          ...column,
+          ...(fills && { missing: missing === "mean" ? whole : means.map(() => 0) }),
+          ...(standardize && { mean: means, std: places.map(({ std }) => std) }),
+        };
       }
       const { mean, std } = this.#moments(rows, from);
       return {
@@ -187,17 +194,17 @@ class InputRows {
     for (const [i, column] of input.columns.entries()) {
       if (column.kind === "category") continue;
       const [means, stds] = [[column.mean ?? []].flat(), [column.std ?? []].flat()];
-      const missing = column.kind === "number" ? column.missing : Number.NaN;
+      const fills = [column.missing ?? []].flat();
       for (let sample = 0; sample < size; sample++) {
         for (let place = 0; place < widthOf(column); place++) {
           const at = sample * this.#width + (this.#from[i] as number) + place;
           const value = this.#data[at] as number;
-          if (Number.isNaN(value) && missing === undefined) {
+          const known = Number.isNaN(value) ? fills[place] : value;
+          if (known === undefined) {
             throw new DataError(
-              `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value, and the model was trained on data that had all: use --missing drop`,
+              `${this.#source.name}: ${placeOf(this.#source, sample)}, column "${column.name}" has no value${column.kind === "list" ? ` at place ${place + 1} of its list` : ""}, and the model was trained on data that had all: use --missing drop`,
             );
           }
-          const known = Number.isNaN(value) ? (missing as number) : value;
           this.#data[at] = (known - (means[place] ?? 0)) / (stds[place] ?? 1);
         }
       }
@@ -253,7 +260,7 @@ export class LabelRows {
     const cell = cells[this.#at] ?? null;
     if (this.#length !== undefined) {
       const form = { length: this.#length, ...(this.#padded && { padded: this.#padded }) };
-      const list = listIn(cell, form);
+      const list = isMissing(cell) ? undefined : listIn(cell, form);
       if (!list) throw mismatch(this.#source, row, this.#name, cell, listWords(cell, form));
       const tokens = this.#padded && cells[this.#tokensAt];
       if (Array.isArray(tokens) && Array.isArray(cell) && tokens.length !== cell.length) {

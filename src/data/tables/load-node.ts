@@ -110,7 +110,7 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
     ...(chosen.label === undefined ? [] : [chosen.label]),
     ...targets,
   ];
-  const { rows, columns } = await survey(source, names);
+  const { rows, columns } = await survey(source, names, missing === "drop");
   const label = columns.find(({ name }) => name === chosen.label);
   const plan = planTable(source, columns, label, {
     ...{ missing, standardize, targets, length },

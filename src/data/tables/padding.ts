@@ -1,5 +1,6 @@
 import { DataError, UsageError } from "../../errors.ts";
 import type { WantedInput } from "../model-inputs.ts";
+import { isUsual } from "../token-columns.ts";
 import type { TableConversion, TableInput, TableLabel } from "./conversion.ts";
 import type { SurveyedColumn } from "./survey.ts";
 import { type Cell, placeOf, type TableSource } from "./table-source.ts";
@@ -15,6 +16,9 @@ export const uncounted = -100;
 
 /** The column of the tokens of a sample, and the input of that name. */
 const tokens = "input_ids";
+
+/** Whether a column holds tokens, or what belongs to them. */
+export const isOfTokens = (name: string): boolean => name === tokens || isUsual(name);
 
 /** What decides how long samples are. */
 interface PaddingOptions {
@@ -43,8 +47,8 @@ export function padded(
   const fixed = wanted.get(tokens)?.[0] ?? 0;
   const pads = ids && (length !== undefined || ids.other !== undefined || ids.length < fixed);
   const beside = (name: string) => lists.some((one) => one.name === name && one.length === ids?.length);
-  for (const { name, other, firstMissing } of lists) {
-    if (other === undefined || (pads && beside(name) && firstMissing < 0)) continue;
+  for (const { name, other } of lists) {
+    if (other === undefined || (pads && beside(name))) continue;
     throw new DataError(
       `${source.name}: ${placeOf(source, other.row)}, column "${name}" holds a list of ${other.length} numbers, unlike the rows before`,
     );

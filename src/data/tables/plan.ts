@@ -5,7 +5,7 @@ import type { WantedInput } from "../model-inputs.ts";
 import { isUsual } from "../token-columns.ts";
 import type { ColumnConversion, Missing, TableConversion, TableInput, TableLabel } from "./conversion.ts";
 import { widthOf } from "./conversion.ts";
-import { padded } from "./padding.ts";
+import { isOfTokens, padded } from "./padding.ts";
 import type { SurveyedColumn } from "./survey.ts";
 import { placeOf, type TableSource } from "./table-source.ts";
 
@@ -182,9 +182,16 @@ function checkMissing(
 ): void {
   if (column.missing === 0 || missing === "drop") return;
   const isLabel = column === label;
-  if (missing !== undefined && !isLabel && column.kind !== "list") return;
-  const help = isLabel || column.kind === "list" ? "--missing drop" : "--missing mean, zero or drop";
+  // A number of a list has a mean at its place; a token has none, and zero is a token itself.
+  const isFilled = column.kind !== "list" || (column.gaps === column.missing && !isOfTokens(column.name));
+  if (missing !== undefined && !isLabel && isFilled) return;
+  const help = isLabel || !isFilled ? "--missing drop" : "--missing mean, zero or drop";
   const what = isLabel ? "label" : "column";
+  if (column.gaps > 0) {
+    throw new DataError(
+      `${source.name}: ${placeOf(source, column.firstMissing)}, ${what} "${column.name}" holds a list without all its numbers (${column.missing} rows lack some): use ${help}`,
+    );
+  }
   const trailing =
     column.name === ""
       ? ", or --columns without the column that has no name (lines may end in a separator)"

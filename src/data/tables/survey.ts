@@ -27,23 +27,31 @@ export interface SurveyedColumn {
   /** The first list that is not as long as those before; undefined if all are equally long. */
   readonly other: { readonly row: number; readonly length: number } | undefined;
   readonly missing: number;
+  /** How many of these rows hold a list that lacks some of its numbers. */
+  readonly gaps: number;
   /** It holds true and false: classes as labels, 1 and 0 as data. */
   readonly yesOrNo: boolean;
   /** The first row without a value. */
   readonly firstMissing: number;
 }
 
-/** Reads a table once and finds what its columns hold. @throws SorthError for columns that mix lists and single values */
+/**
+ * Reads a table once and finds what its columns hold.
+ * @param drops - whether rows without a value will be left out
+ * @throws SorthError for columns that mix lists and single values
+ */
 export async function survey(
   source: TableSource,
   names: readonly string[],
+  drops = false,
 ): Promise<{ readonly rows: number; readonly columns: readonly SurveyedColumn[] }> {
   const places = new Map(source.columns.map((name, place) => [name, place]));
   const found = names.map((name) => new ColumnSurvey(source, name, places.get(name) ?? -1));
   let rows = 0;
   for await (const chunk of source.rows(names)) {
     for (const row of chunk) {
-      for (const column of found) column.add(row[column.at], rows);
+      const isDropped = drops && found.some((column) => isMissing(row[column.at]));
+      for (const column of found) column.add(row[column.at], rows, isDropped);
       rows += 1;
     }
   }
@@ -67,6 +75,7 @@ class ColumnSurvey {
   #length: number | undefined;
   #other: { row: number; length: number } | undefined;
   #missing = 0;
+  #gaps = 0;
   #firstMissing = -1;
 
   constructor(source: TableSource, name: string, at: number) {
@@ -75,13 +84,16 @@ class ColumnSurvey {
     this.at = at;
   }
 
-  add(cell: Cell | undefined, row: number): void {
+  /** @param isDropped - whether the row will be left out: the length of its lists does not count */
+  add(cell: Cell | undefined, row: number, isDropped: boolean): void {
     if (isMissing(cell)) {
       if (this.#missing === 0) this.#firstMissing = row;
       this.#missing += 1;
-      return;
+      if (typeof cell !== "object" || cell === null) return;
+      this.#gaps += 1;
     }
     if (typeof cell === "object" && cell !== null) {
+      if (isDropped) return;
       if (this.#numbers > 0 || this.#isText) {
         throw this.#error(row, `holds a list of ${cell.length} numbers, unlike the rows before`);
       }
@@ -136,7 +148,7 @@ class ColumnSurvey {
       );
     }
     return {
-      ...{ name: this.#name, at: this.at, missing: this.#missing },
+      ...{ name: this.#name, at: this.at, missing: this.#missing, gaps: this.#gaps },
       kind: isList ? "list" : this.#isText ? "category" : "number",
       yesOrNo: this.#truths > 0 && this.#numbers === 0 && this.#textCount === 0,
       ...{ length: this.#length ?? 1, other: this.#other, firstMissing: this.#firstMissing },

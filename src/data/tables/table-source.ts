@@ -1,4 +1,4 @@
-/** A value in a row; null where there is none. */
+/** A value in a row; null where there is none. In a list, NaN stands where a number is missing. */
 export type Cell = string | number | boolean | readonly number[] | null;
 
 /** The rows of a file, which can be read several times. */
@@ -63,12 +63,13 @@ const missingTexts = new Set([
   ...["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"],
 ]);
 
-/** Whether a cell holds no value. */
+/** Whether a cell holds no value, or a list that lacks some. */
 export const isMissing = (cell: Cell | undefined): boolean =>
   cell === null ||
   cell === undefined ||
   (typeof cell === "string" && missingTexts.has(cell.trim())) ||
-  (typeof cell === "number" && Number.isNaN(cell));
+  (typeof cell === "number" && Number.isNaN(cell)) ||
+  (typeof cell === "object" && cell.some(Number.isNaN));
 
 const numberText = /^[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$/i;
 
@@ -111,15 +112,20 @@ export const losesDigits = (cell: Cell | undefined): boolean =>
 export const tooLarge = (number: unknown): string =>
   `holds ${number}, which is too large to be exact (2^53 is the limit): divide it, put letters before it, or leave its column out with --columns`;
 
-/** The numbers of a list, or of lists in it that are equally long; undefined for anything else. */
+/**
+ * The numbers of a list, or of lists in it that are equally long: NaN for each that is missing, 1 and 0 for true and false; undefined
+ * for anything else.
+ */
 export function numbersOf(list: ArrayLike<unknown>): number[] | undefined {
   const items = Array.from(list);
-  if (items.every((one) => typeof one === "number" || typeof one === "bigint")) return items.map(Number);
-  const parts = items.map((one) =>
-    Array.isArray(one) || ArrayBuffer.isView(one) ? numbersOf(one as ArrayLike<unknown>) : undefined,
-  );
-  const isWhole = parts.every((part) => part !== undefined && part.length === parts[0]?.length);
-  return isWhole ? (parts as number[][]).flat() : undefined;
+  const lacks = (one: unknown) => one === null || one === undefined;
+  if (items.every((one) => lacks(one) || /^(number|bigint|boolean)$/.test(typeof one)))
+    return items.map((one) => (lacks(one) ? Number.NaN : Number(one)));
+  const isList = (one: unknown) => Array.isArray(one) || ArrayBuffer.isView(one);
+  const parts = items.map((one) => (isList(one) ? numbersOf(one as ArrayLike<unknown>) : undefined));
+  const length = parts.find((part) => part !== undefined)?.length ?? 0;
+  const isWhole = parts.every((part, i) => (part ? part.length === length : lacks(items[i])));
+  return isWhole ? parts.flatMap((part) => part ?? new Array<number>(length).fill(Number.NaN)) : undefined;
 }
 
 /** The text in a cell. */
