@@ -88,6 +88,7 @@ rows = [[1.0, 2.0, 3.0], [4.0, None, 6.0], [7.0, 8.0, float("nan")], None, [10.0
 flags = [[True, False], [False, True], [True, True], [None, True], [False, False]]
 gaps = pa.table({"x": pa.array(rows, pa.list_(pa.float32())), "flags": pa.array(flags, pa.list_(pa.bool_())), "y": [0, 1, 0, 1, 1]})
 pq.write_table(gaps, folder / "lists-gaps.parquet")
+pd.DataFrame({"a": [1, 2, 3], "b": [4.0, 5.0, 6.0], "y": [0, 1, 1]}, index=[10, 20, 30]).to_parquet(folder / "indexed.parquet")
 
 # Images of 6 x 8 pixels and others, one colour for each class.
 for i, label in enumerate(labels):

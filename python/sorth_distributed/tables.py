@@ -16,7 +16,9 @@ from .contract import Array
 from .data import Column, Dataset, Parts, column_of
 from .errors import RunError, unusable
 
-_MISSING = {"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"}
+_MISSING = {"", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"} | {
+    *("#N/A N/A", "#NA", "-NaN", "-nan", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN")
+}
 Row = Mapping[str, Any]
 
 
@@ -95,6 +97,8 @@ def _with_point(cell: Any, separator: str) -> Any:
 
 
 def _is_missing(cell: Any) -> bool:
+    if isinstance(cell, list):
+        return any(_is_missing(one) for one in cell)
     return cell is None or (isinstance(cell, str) and cell.strip() in _MISSING) or (isinstance(cell, float) and math.isnan(cell))
 
 
@@ -173,9 +177,11 @@ def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
 
 
 def _list(path: Path, row: Row, column: Mapping[str, Any]) -> Sequence[float]:
-    cell, length = row[column["name"]], column["length"]
-    if isinstance(cell, list) and len(cell) == length and all(isinstance(one, (int, float)) for one in cell):
-        return cell
+    cell, length, fills = row[column["name"]], column["length"], column.get("missing")
+    if isinstance(cell, list) and len(cell) == length:
+        known = [fills[place] if fills and _is_missing(one) else one for place, one in enumerate(cell)]
+        if all(isinstance(one, (int, float)) for one in known) and not _is_missing(known):
+            return known
     raise RunError(f'{path}: row {row[""]}, column "{column["name"]}" holds no list of {length} numbers')
 
 

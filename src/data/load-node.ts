@@ -83,8 +83,28 @@ async function loadKind(spec: string, options: DataOptions): Promise<SplitData> 
   refuseTableOptions(spec, options);
   if (extname(spec).toLowerCase() === ".npz") return loadNpz(spec);
   if (files.every(isArrayFile)) return loadArrays(files, spec);
-  throw new UsageError(`${spec}: unknown kind of data; give ${dataKinds}`);
+  const help = conversionHelp.find(([pattern]) => files.some((file) => pattern.test(file)))?.[1];
+  throw new UsageError(`${spec}: ${help ?? `unknown kind of data; give ${dataKinds}`}`);
 }
+
+/** What to do with files of kinds that are not read, but often lie beside those that are. */
+const conversionHelp: readonly (readonly [RegExp, string])[] = [
+  [
+    /\.(gz|zip|bz2|xz|zst|tar|tgz|7z)$/i,
+    "compressed files and archives are not read: unpack it, or save the table as Parquet, which is compressed",
+  ],
+  [
+    /\.json$/i,
+    'a file of JSON is one value: write one object per line (.jsonl; pandas: to_json with orient="records" and lines=True)',
+  ],
+  [/\.(xlsx?|ods|numbers)$/i, "spreadsheets are not read: save the sheet as CSV"],
+  [/\.(arrow|feather|ipc|orc|avro)$/i, "write it as Parquet (pyarrow, pandas and datasets: to_parquet)"],
+  [/\.(pkl|pickle|pt|pth|mat|h5|hdf5|joblib)$/i, "save its arrays in an .npz file (numpy.savez)"],
+  [
+    /\.(png|jpe?g|webp|gif|bmp|tiff?|avif)$/i,
+    "one image is no data set: give the folder, with one folder per class",
+  ],
+];
 
 /** Names of the parts of a dataset, as files of a folder have them. */
 const partNames: Readonly<Record<"train" | "validation" | "test", readonly string[]>> = {

@@ -143,7 +143,7 @@ describe("arrays that numpy wrote", () => {
     [`${folder}/nothing.npy`, "nothing.npy: there is no such file or folder"],
     [`${folder}/npy/x_train.npy, y.npy`, "y.npy: there is no such file or folder"],
     [`${folder}/image.onnx`, "unknown kind of data; give mnist, a folder of images"],
-    [`${folder}/exact.json`, "unknown kind of data"],
+    [`${folder}/exact.json`, "a file of JSON is one value: write one object per line"],
   ])("%s is refused", async (path, says) => {
     await expect(loadData(path)).rejects.toThrow(says);
   });

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
@@ -57,11 +57,43 @@ describe("a folder of images", () => {
     expect([...x]).toEqual(expected);
   });
 
+  test("links name classes and images as folders and files do; hidden files of other systems are none", async () => {
+    const root = join(own, "linked");
+    mkdirSync(join(root, "cat"), { recursive: true });
+    mkdirSync(join(own, "elsewhere/deeper"), { recursive: true });
+    const picture = `${fixtures}/exact/a/colour.png`;
+    for (const path of [
+      join(root, "cat/1.png"),
+      join(own, "elsewhere/2.png"),
+      join(own, "elsewhere/deeper/3.png"),
+    ]) {
+      cpSync(picture, path);
+    }
+    symlinkSync("../elsewhere", join(root, "dog"));
+    symlinkSync("1.png", join(root, "cat/4.png"));
+    // Back to the folder itself, and to each other.
+    symlinkSync("..", join(root, "cat/loop"));
+    symlinkSync(root, join(own, "elsewhere/deeper/back"));
+    for (const hidden of [".DS_Store", "Thumbs.db", "desktop.ini", "._1.png"])
+      writeFileSync(join(root, "cat", hidden), "x");
+    mkdirSync(join(root, "__MACOSX/cat"), { recursive: true });
+    writeFileSync(join(root, "__MACOSX/cat/._1.png"), "x");
+    const { train, conversion } = await loadData(root, { model: await model("image") });
+    expect(conversion?.classes).toEqual(["cat", "dog"]);
+    const names = Array.from({ length: train.size }, (_, i) => train.sampleName?.(i));
+    expect(names).toEqual(["cat/1.png", "cat/4.png", "dog/2.png", "dog/deeper/3.png"]);
+  });
+
   test("grey for a model of one channel, grey in all channels for a model of three", async () => {
     const one = await loadData(`${fixtures}/exact`, { model: await model("grey") });
     const x = new Float32Array(48);
     await one.train.fill([1], x, new Int32Array(1));
     expect([...x]).toEqual(exact.grey.flat());
+    // What Pillow makes of the coloured image.
+    await one.train.fill([0], x, new Int32Array(1));
+    x.forEach((value, i) => {
+      expect(Math.abs(value - (exact.grey.flat()[i] ?? 0))).toBeLessThanOrEqual(1);
+    });
     const three = await loadData(`${fixtures}/exact`, { model: await model("image") });
     const colours = new Float32Array(144);
     await three.train.fill([1], colours, new Int32Array(1));

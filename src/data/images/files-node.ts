@@ -1,4 +1,4 @@
-import { open, readdir } from "node:fs/promises";
+import { open, readdir, realpath, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DataError, FileError } from "../../errors.ts";
 import { ordinary } from "../../onnx/read-file.ts";
@@ -7,18 +7,35 @@ import { reasonOf } from "../../onnx/write-file.ts";
 /** Files that are looked at at the same time. */
 const lanes = 32;
 
-/** Paths of all files below a folder, relative to it, with `/`. @throws SorthError when it cannot be read */
+/** Paths of all files below a folder and the folders that links in it name, relative to it, with `/`. @throws SorthError when it cannot be read */
 export async function filesBelow(folder: string): Promise<string[]> {
   try {
-    const entries = await readdir(folder, { recursive: true, withFileTypes: true });
-    return entries
-      .filter((entry) => !entry.isDirectory())
-      .map(({ parentPath, name }) =>
-        join(parentPath, name).slice(join(folder, "/").length).replaceAll("\\", "/"),
-      );
+    const found = await pathsBelow(folder, new Set([await realpath(folder)]));
+    return found.map((path) => path.slice(join(folder, "/").length).replaceAll("\\", "/"));
   } catch (error) {
     throw new FileError(`${folder}: the folder cannot be read (${reasonOf(error)})`);
   }
+}
+
+/** @param above - the folders that links have led to on the way here: a link back to one of them is not followed */
+async function pathsBelow(folder: string, above: ReadonlySet<string>): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true });
+  const paths: string[] = [];
+  for (const entry of entries) {
+    if (entry.isDirectory()) continue;
+    const path = join(entry.parentPath, entry.name);
+    const leads = entry.isSymbolicLink() && (await stat(path).catch(() => undefined))?.isDirectory();
+    if (!leads) {
+      paths.push(path);
+      continue;
+    }
+    const real = await realpath(path);
+    const isBack = [...above, await realpath(entry.parentPath)].some((one) =>
+      `${one}/`.startsWith(`${real}/`),
+    );
+    if (!isBack) paths.push(...(await pathsBelow(path, new Set([...above, real]))));
+  }
+  return paths;
 }
 
 /** The first bytes of files that sharp decodes. */

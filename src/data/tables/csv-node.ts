@@ -4,7 +4,7 @@ import { type Info, parse } from "csv-parse";
 import { DataError, FileError, messageOf, SorthError } from "../../errors.ts";
 import { ordinary } from "../../onnx/read-file.ts";
 import { reasonOf } from "../../onnx/write-file.ts";
-import { textOf } from "../text-file-node.ts";
+import { encodingOf, textOf } from "../text-file-node.ts";
 import { inChunks, RowLines, type TableSource } from "./table-source.ts";
 
 /**
@@ -109,7 +109,8 @@ async function firstLine(path: string): Promise<string> {
     const file = await open(await ordinary(path));
     try {
       const { bytesRead, buffer } = await file.read(Buffer.alloc(65_536), 0, 65_536, 0);
-      return buffer.subarray(0, bytesRead).toString("utf8").split(/\r?\n/)[0] ?? "";
+      const bytes = buffer.subarray(0, bytesRead);
+      return new TextDecoder(encodingOf(bytes)).decode(bytes).split(/\r?\n/)[0] ?? "";
     } finally {
       await file.close();
     }

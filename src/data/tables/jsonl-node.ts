@@ -50,7 +50,9 @@ async function* objectsIn(path: string) {
     try {
       object = JSON.parse(text);
     } catch (error) {
-      throw new DataError(`${path}: line ${line} is no JSON (${messageOf(error)})`);
+      const isPython = /(?<=[:,[\s])(NaN|-?Infinity)(?=\s*[,}\]])/.test(text);
+      const help = isPython ? ": Python writes NaN and Infinity, which JSON lacks: write null" : "";
+      throw new DataError(`${path}: line ${line} is no JSON (${messageOf(error)})${help}`);
     }
     if (typeof object !== "object" || object === null || Array.isArray(object)) {
       throw new DataError(`${path}: line ${line} holds no object; give one JSON object per line`);

@@ -18,6 +18,7 @@ import { withLength } from "./padding.ts";
 import { chosenColumns, planTable } from "./plan.ts";
 import { survey } from "./survey.ts";
 import type { TableSource } from "./table-source.ts";
+import { writtenNumbers } from "./written-numbers.ts";
 
 /**
  * Reads a table: CSV, TSV, JSONL or Parquet. Numbers of all columns but the label are fed one after another, in the order of
@@ -181,5 +182,29 @@ function columnRemarks(
   const used = new Set(inputs.flatMap((input) => input.columns.map((column) => column.name)));
   const others = columns.filter((column) => !used.has(column) && !named.includes(column));
   const unused = others.length > 0 ? `; not fed: ${others.join(", ")}` : "";
-  return [`${name}: ${fed.join("; ")}; ${target}${padding}${unused}`];
+  return [`${name}: ${fed.join("; ")}; ${target}${padding}${unused}`, ...writtenRemarks(name, inputs, label)];
+}
+
+/** Remarks on numbers and dates that were written as texts: they are read as such. */
+function writtenRemarks(
+  name: string,
+  inputs: TableConversion["inputs"],
+  label: TableConversion["label"],
+): string[] {
+  const fed = inputs.flatMap(({ columns }) =>
+    columns.flatMap((column) =>
+      column.kind === "category"
+        ? [{ of: `column "${column.name}"`, texts: column.categories, as: "numbers of their own, 0 or 1" }]
+        : [],
+    ),
+  );
+  const labels = label?.classes ? [{ of: `label "${label.name}"`, texts: label.classes, as: "classes" }] : [];
+  return [...fed, ...labels].flatMap(({ of, texts, as }) => {
+    const found = writtenNumbers(texts);
+    if (!found) return [];
+    const help = "write plain numbers, or leave the column out (--columns)";
+    return [
+      `${name}: ${of} holds ${found.what} (${found.example}), which are read as texts and become ${as}: ${help}`,
+    ];
+  });
 }

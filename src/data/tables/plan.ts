@@ -8,6 +8,7 @@ import { widthOf } from "./conversion.ts";
 import { isOfTokens, padded } from "./padding.ts";
 import type { SurveyedColumn } from "./survey.ts";
 import { placeOf, type TableSource } from "./table-source.ts";
+import { writtenNumbers } from "./written-numbers.ts";
 
 /** How a table is to be read. */
 interface TableOptions {
@@ -30,6 +31,9 @@ export function numbered(label: string | undefined, columns: readonly string[]):
   if (label === undefined || columns.includes(label) || !/^-?\d+$/.test(label)) return label;
   return columns.at(Number(label)) ?? label;
 }
+
+/** Whether a column of Parquet is the index of a pandas DataFrame, which pandas does not read as a column either. */
+const isPandasIndex = (name: string): boolean => /^__index_level_\d+__$/.test(name);
 
 /** The names of the label column and of the columns to feed. @throws UsageError for names that the table lacks */
 export function chosenColumns(
@@ -60,7 +64,7 @@ export function chosenColumns(
     );
   }
   const target = label ?? usual[0];
-  const fed = columns ?? all.filter((one) => one !== target && !targets.includes(one));
+  const fed = columns ?? all.filter((one) => one !== target && !targets.includes(one) && !isPandasIndex(one));
   return { label: target, columns: fed, targets };
 }
 
@@ -153,7 +157,7 @@ function checkWidth(
 ): void {
   const width = columns.reduce((sum, column) => sum + widthOf(column), 0);
   if (elementCount(shape) === width) return;
-  const index = columns.find((column) => column.name === "" || /^__index_level_\d+__$/.test(column.name));
+  const index = columns.find((column) => column.name === "" || isPandasIndex(column.name));
   const advice = [
     ...(hasLabel ? [] : [", and the column of the labels with --label"]),
     ...(index
@@ -166,11 +170,19 @@ function checkWidth(
   const decimals = comma
     ? `; column "${comma.name}" holds numbers with a decimal comma: write points, or separate the columns with semicolons`
     : "";
+  const written = comma
+    ? undefined
+    : columns.flatMap((column) => {
+        const found = column.kind === "category" ? writtenNumbers(column.categories) : undefined;
+        return found
+          ? [`; column "${column.name}" holds ${found.what} (${found.example}): write plain numbers`]
+          : [];
+      })[0];
   const parts = columns.map(
     (column) => `${column.name || '""'}${widthOf(column) > 1 ? ` (${widthOf(column)})` : ""}`,
   );
   throw new DataError(
-    `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input}" of the model takes ${elementCount(shape)}: choose columns with --columns${advice}${decimals}`,
+    `${name}: the columns ${parts.join(", ")} give ${width} numbers per sample, but input "${input}" of the model takes ${elementCount(shape)}: choose columns with --columns${advice}${written ?? decimals}`,
   );
 }
 

@@ -61,6 +61,7 @@ export async function* inChunks<Row>(rows: AsyncIterable<Row>): AsyncGenerator<R
 /** Texts that stand for a missing value, as in pandas and in the UCI archive. */
 const missingTexts = new Set([
   ...["", "#N/A", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null", "?"],
+  ...["#N/A N/A", "#NA", "-NaN", "-nan", "-1.#IND", "-1.#QNAN", "1.#IND", "1.#QNAN"],
 ]);
 
 /** Whether a cell holds no value, or a list that lacks some. */
