@@ -28,7 +28,7 @@ const readsEmbeddings = (objective: string): boolean => {
 };
 
 /** Data, and how they are scaled when they are fed; undefined if model and data decide that. */
-type ReadData = SplitData & { readonly normalize: Normalization | undefined };
+export type ReadData = SplitData & { readonly normalize: Normalization | undefined };
 
 /**
  * Reads the data that `--data` names, as the flags say, and prints remarks about them.
