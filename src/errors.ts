@@ -1,3 +1,4 @@
+import { withOptions } from "./told-options.ts";
 import { visible } from "./visible.ts";
 
 /**
@@ -12,9 +13,6 @@ import { visible } from "./visible.ts";
  * - `numeric`: the loss or another figure is no longer a finite number
  */
 export type ErrorCode = "usage" | "model" | "data" | "file" | "runtime" | "device" | "numeric";
-
-/** Names the options of the library in a message about flags; replaced by `tellOptions`, which pages load later. */
-export const told = { options: (message: string): string => message };
 
 /**
  * An error meant for the user: one line that says what is wrong, where (file, node, value) and what to do.
@@ -39,7 +37,7 @@ export class SorthError extends Error {
    * @param options - the error behind it, and its kind: by default that of the error behind it, or `model`
    */
   constructor(message: string, { code, ...options }: ErrorOptions & { readonly code?: ErrorCode } = {}) {
-    super(told.options(shortened(visible(message.replace(/\s*[\r\n]+\s*/g, " ")))), options);
+    super(withOptions(shortened(visible(message.replace(/\s*[\r\n]+\s*/g, " ")))), options);
     this.code = code ?? (options.cause instanceof SorthError ? options.cause.code : "model");
   }
 

@@ -1,12 +1,15 @@
-import { told } from "./errors.ts";
-import { withoutHyphens } from "./name-and-options.ts";
-
 /** Flags of the command line whose option in code has another name. */
-const others: Readonly<Record<string, string>> = {
-  ...{ dim: "dims", lr: "learningRate", prediction: "output", apply: "applyPenalties" },
-  ...{ share: "penaltyShare", weight: "penaltyWeight", group: "groups", penalty: "penalties" },
-  "no-early-stop": "earlyStop: false",
-};
+const others: ReadonlyMap<string, string> = new Map([
+  ["dim", "dims"],
+  ["lr", "learningRate"],
+  ["prediction", "output"],
+  ["apply", "applyPenalties"],
+  ["share", "penaltyShare"],
+  ["weight", "penaltyWeight"],
+  ["group", "groups"],
+  ["penalty", "penalties"],
+  ["no-early-stop", "earlyStop: false"],
+]);
 
 /** Flags whose option has the same name, without hyphens: `--ignore-index` is `ignoreIndex`. */
 const same = new Set(
@@ -19,11 +22,14 @@ const same = new Set(
   ].flatMap((line) => line.split(" ")),
 );
 
+const camelCase = (flag: string): string =>
+  flag.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+
 /** The options that flags in a message stand for, where it does not name them itself. */
 function optionsIn(message: string): string[] {
   const flags = [...message.matchAll(/(?<![\w-])--([a-z][a-z-]*[a-z])/g)].map(([, flag = ""]) => flag);
   return [...new Set(flags)].flatMap((flag) => {
-    const option = others[flag] ?? (same.has(flag) ? withoutHyphens(flag) : undefined);
+    const option = others.get(flag) ?? (same.has(flag) ? camelCase(flag) : undefined);
     if (option === undefined) return [];
     // `leave buckets out (--buckets)` names the option, and so does `ignoreIndex` anywhere.
     const [name = ""] = option.split(":");
@@ -34,18 +40,16 @@ function optionsIn(message: string): string[] {
 
 const suffix = / \(in code: [^()]*\)/g;
 
-/** A message without the options that {@link tellOptions} adds, for readers who know the flags. */
+/** A message without the options that {@link withOptions} adds, for readers who know the flags. */
 export const withoutOptions = (text: string): string => text.replace(suffix, "");
 
 /**
- * From here on errors name the options of the library beside the flags of the command line, in which the messages are written:
+ * The message with the options of the library that its flags of the command line stand for:
  * `give it with --dim x.1=N (in code: dims)`. The command line leaves them out again.
  */
-export function tellOptions(): void {
-  told.options = (message) => {
-    // Of messages inside of others too.
-    const bare = withoutOptions(message);
-    const options = optionsIn(bare);
-    return options.length === 0 ? bare : `${bare} (in code: ${options.join(", ")})`;
-  };
+export function withOptions(message: string): string {
+  // Of messages inside of others too.
+  const bare = withoutOptions(message);
+  const options = optionsIn(bare);
+  return options.length === 0 ? bare : `${bare} (in code: ${options.join(", ")})`;
 }

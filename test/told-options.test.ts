@@ -2,11 +2,9 @@ import { describe, expect, it, test } from "vitest";
 import { DataError, UsageError } from "../src/errors.ts";
 import { arrayDataset, crossEntropy, namedDataset, readModel, Trainer } from "../src/index.ts";
 import { causalLm } from "../src/losses/public.ts";
-import { tellOptions, withoutOptions } from "../src/told-options.ts";
+import { withoutOptions } from "../src/told-options.ts";
 import { cli, temporaryFolder } from "./cli/run-cli.ts";
 import { tokenDecoder } from "./helpers/token-decoder.ts";
-
-tellOptions();
 
 describe("an error names the options of the library where it names flags alone", () => {
   it.each([
@@ -20,6 +18,7 @@ describe("an error names the options of the library where it names flags alone",
     ["give penaltyWeight (--weight)", "give penaltyWeight (--weight)"],
     ["run: npm install --ignore-scripts x", "run: npm install --ignore-scripts x"],
     ["--list shows them", "--list shows them"],
+    ["--constructor is no flag", "--constructor is no flag"],
   ])("%s", (message, told) => {
     expect(new UsageError(message).message).toBe(told);
     expect(withoutOptions(told)).toBe(message);

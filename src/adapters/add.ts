@@ -22,7 +22,6 @@ import type { Chunk } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { bytesField, concatBytes, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { Random } from "../random.ts";
-import { tellOptions } from "../told-options.ts";
 import { type AddAdaptersOptions, defaultRank, type LoraOptions } from "./adapter.ts";
 import type { AdapterKind, AdapterTensors, LayerSettings } from "./kind.ts";
 import { kindOf } from "./kinds.ts";
@@ -32,8 +31,6 @@ import { type Mark, type MarkedLayer, type MarkedParameter, markOf, renamedBy } 
 import { NodeWriter } from "./node-writer.ts";
 import { loraNames } from "./option-names.ts";
 import { normsFor } from "./weight-numbers.ts";
-
-tellOptions();
 
 const optionNames = {
   ...{ ...loraNames, ...dimensionNames, onMessage: true },

@@ -10,7 +10,6 @@ import { anyNumber, checkNumber } from "../numbers.ts";
 import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, type Tensor } from "../onnx/tensor.ts";
-import { tellOptions } from "../told-options.ts";
 import { isObject, whatIs } from "../what-is.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
@@ -22,8 +21,6 @@ import { removeAdapters } from "./remove.ts";
 import { withSaved } from "./saved.ts";
 import { WeightEdits } from "./weight-edits.ts";
 import { checkHolds, extentOf, numbersOf, rounded, Scratch, summed } from "./weight-sums.ts";
-
-tellOptions();
 
 /** Folds adapters into the weights of a model. `Library.mergeAdapters` documents it. */
 export async function mergeAdapters(

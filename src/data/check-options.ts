@@ -1,10 +1,7 @@
 import { checkChoice, checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count, seedNumber } from "../numbers.ts";
-import { tellOptions } from "../told-options.ts";
 import type { DataOptions } from "./options.ts";
 import { truncations } from "./text/tokenizer.ts";
-
-tellOptions();
 
 const names = {
   ...{ model: true, dims: true, conversion: true, label: true, targets: true, columns: true, missing: true },

@@ -9,7 +9,6 @@ import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkNumber, count as someSamples } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { tellOptions } from "../told-options.ts";
 import { checkDataset } from "./check-dataset.ts";
 import type { Column, Dataset } from "./dataset.ts";
 import type { FeedPort } from "./feed-array.ts";
@@ -18,8 +17,6 @@ import { fitShape } from "./fit.ts";
 import { matchInputs } from "./match.ts";
 import { fixedShape, labelInputs, rowsOf } from "./model-inputs.ts";
 import { chooseNormalization, type Normalization } from "./normalize.ts";
-
-tellOptions();
 
 /** Options of `sampleFeeds`. */
 export interface SampleFeedOptions {

@@ -12,13 +12,10 @@ import { checkKnown, type OptionNames } from "../known-options.ts";
 import { decodeModelProto } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { onnx } from "../onnx/schema.js";
-import { tellOptions } from "../told-options.ts";
 import { withoutDraws } from "../verify/draws.ts";
 import { carryBatch, computedTargets } from "./carry-batch.ts";
 import { comparedSamples, compareSamples, runsAlone, type SampleComparison } from "./compare-samples.ts";
 import type { BatchAxis } from "./places.ts";
-
-tellOptions();
 
 /** Options of `freeBatch`. */
 export interface FreeBatchOptions {

@@ -26,11 +26,8 @@ import type { Chunk } from "../onnx/stored.ts";
 import { byteLengthOf, elementCount, externalReference, largeBytes, type Tensor } from "../onnx/tensor.ts";
 import { bytesField, type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { Random } from "../random.ts";
-import { tellOptions } from "../told-options.ts";
 import { whatIs } from "../what-is.ts";
 import { classifierOutput, findHeads, type Head, type HeadParameter, storedAt } from "./find-head.ts";
-
-tellOptions();
 
 /** Options of `replaceHead`. */
 export interface HeadOptions extends DimensionOptions {

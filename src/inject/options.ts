@@ -7,9 +7,6 @@ import type { Penalty } from "../penalties/penalty.ts";
 import { type PenaltyPlan, type ResolvedPlans, resolvePlans } from "../penalties/plan.ts";
 import { checkPlanNames } from "../penalties/plan-names.ts";
 import { parseSchedule } from "../schedules/table.ts";
-import { tellOptions } from "../told-options.ts";
-
-tellOptions();
 
 /** Options of inject. */
 export interface InjectOptions extends DimensionOptions {

@@ -34,10 +34,7 @@ import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { appliesTo } from "../penalties/applies.ts";
 import { penaltyNamed, penaltyNames } from "../penalties/table.ts";
-import { tellOptions } from "../told-options.ts";
 import { exportAdvice, type Producer } from "./export-advice.ts";
-
-tellOptions();
 
 /** Options of {@link inspect}. */
 export interface InspectOptions extends DimensionOptions, ParameterOptions, ShareOptions {}

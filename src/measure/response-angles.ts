@@ -18,7 +18,6 @@ import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
-import { tellOptions } from "../told-options.ts";
 import { angleNames } from "./angle-names.ts";
 import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
@@ -27,8 +26,6 @@ import { addResponseSums, type ResponseSums } from "./response-gram.ts";
 import { mostSums } from "./response-memory.ts";
 import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { affordableUnits, type RunLimits, sampledIndices, unitSample } from "./unit-sample.ts";
-
-tellOptions();
 
 const optionNames = {
   ...{ ...angleNames, gamma: true, batch: true, cosines: true, most: true },

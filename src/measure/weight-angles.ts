@@ -18,7 +18,6 @@ import { liftBodyConstants } from "../passes/expansion/lift-body-constants.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { weightOf } from "../penalties/layer.ts";
-import { tellOptions } from "../told-options.ts";
 import { angleNames } from "./angle-names.ts";
 import { randomSpread, welchBound } from "./angle-references.ts";
 import type { AngleOptions, AngleReport, LayerWeightAngles, Orthogonality } from "./angle-report.ts";
@@ -43,8 +42,6 @@ import {
   unitSample,
 } from "./unit-sample.ts";
 import { type UnitMatrix, unitVectors } from "./unit-vectors.ts";
-
-tellOptions();
 
 /** Options of {@link weightAngles}. */
 export interface WeightAngleOptions extends DimensionOptions, AngleOptions {

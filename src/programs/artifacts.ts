@@ -21,7 +21,6 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { NextStatistic } from "../passes/training/batch-norm.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { fixedDraws } from "../penalties/build.ts";
-import { tellOptions } from "../told-options.ts";
 import { checkForm } from "./check-form.ts";
 import { inferenceForm } from "./evaluation.ts";
 import type { LossGraph } from "./loss-graph.ts";
@@ -33,8 +32,6 @@ import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
 import { runningStatistics, trainingForm } from "./training-gradients.ts";
 import type { TrainedParameter } from "./update.ts";
-
-tellOptions();
 
 /** Options of {@link buildArtifacts}. */
 export interface ArtifactOptions extends LossOptions, TrainingFormOptions {

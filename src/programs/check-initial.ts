@@ -3,11 +3,8 @@ import { NumericError } from "../errors.ts";
 import { checkKnown } from "../known-options.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { NextStatistic } from "../passes/training/batch-norm.ts";
-import { tellOptions } from "../told-options.ts";
 import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions } from "./options.ts";
-
-tellOptions();
 
 /**
  * Checks the numbers from which a run begins, and tells of a running variance below 0: training normalizes with the variance of

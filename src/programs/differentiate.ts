@@ -8,7 +8,6 @@ import type { Model } from "../onnx/model.ts";
 import { poolBeforeRelu } from "../passes/training/pool-before-relu.ts";
 import { type DropoutMask, replaceDropout } from "../passes/training/replace-dropout.ts";
 import { stillStatistics } from "../passes/training/still-statistics.ts";
-import { tellOptions } from "../told-options.ts";
 import type { JacobianOptions, Named } from "./jacobian-products.ts";
 import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions } from "./options.ts";
@@ -16,8 +15,6 @@ import { constantWeight } from "./penalty-graph.ts";
 import { prepare } from "./prepare.ts";
 import type { Program } from "./program.ts";
 import { checkInner, chooseVariables, type VariableOptions, type Variables } from "./variables.ts";
-
-tellOptions();
 
 /** Options of {@link differentiate}. */
 export interface DifferentiateOptions extends LossOptions, VariableOptions, JacobianOptions {}

@@ -4,7 +4,6 @@ import type { Typed } from "../graph/emit-base.ts";
 import type { Graph } from "../graph/graph.ts";
 import { checkKnown } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
-import { tellOptions } from "../told-options.ts";
 import { checkInitial } from "./check-initial.ts";
 import { stepOptionNames } from "./option-names.ts";
 import { inputName } from "./ports.ts";
@@ -21,8 +20,6 @@ import {
   trainingGradients,
 } from "./training-gradients.ts";
 import { averagePort, chosenOptimizer, inGroups, refuseApplied, scalarPorts } from "./update-options.ts";
-
-tellOptions();
 
 /** A parameter of a split step. */
 export interface SplitParameterPort extends ParameterPort {

@@ -5,12 +5,9 @@ import { UsageError } from "../errors.ts";
 import type { OptionNames } from "../known-options.ts";
 import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
-import { tellOptions } from "../told-options.ts";
 import { checkBuckets, checkNormalization } from "./check-trainer-options.ts";
 import type { ModelRunOptions } from "./model-run.ts";
 import type { SessionOptions } from "./step-session.ts";
-
-tellOptions();
 
 /** Names of {@link SessionOptions}. */
 export const sessionNames = {

@@ -20,13 +20,10 @@ import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
-import { tellOptions } from "../told-options.ts";
 import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { Backend } from "./step-session.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
-
-tellOptions();
 
 // Loaded with the checks, and not with the page.
 export { FitLoop } from "./fit-loop.ts";

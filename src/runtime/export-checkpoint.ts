@@ -5,15 +5,12 @@ import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import { optimizerNames } from "../optimizers/table.ts";
 import { withWeights } from "../programs/export.ts";
-import { tellOptions } from "../told-options.ts";
 import { type AveragedOption, noAverage } from "./averages.ts";
 import type { CheckpointKind } from "./events.ts";
 import { exportOptionsFromText } from "./stored-options.ts";
 import { readRun, type StoredRun } from "./stored-run.ts";
 import { trainedModel } from "./trained-model.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
-
-tellOptions();
 
 /** Options of {@link exportCheckpoint}. */
 export interface ExportCheckpointOptions extends AveragedOption {

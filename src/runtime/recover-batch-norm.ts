@@ -21,13 +21,10 @@ import { checkKnown, type OptionNames } from "../known-options.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { tellOptions } from "../told-options.ts";
 import { sessionNames } from "./check-run-options.ts";
 import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
-
-tellOptions();
 
 /** Options of `recoverBatchNorm`. */
 export interface RecoverBatchNormOptions extends FoldedLayerOptions, DimensionOptions, SessionOptions {

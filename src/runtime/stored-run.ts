@@ -12,7 +12,6 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { inModel } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
-import { tellOptions } from "../told-options.ts";
 import { averageInputs } from "./averages.ts";
 import type { CheckpointKind, EvaluationResult } from "./events.ts";
 import type { FitOptions, FitPlan } from "./fit-plan.ts";
@@ -22,8 +21,6 @@ import { storedTeacher, teacherFolder } from "./stored-teacher.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
 import type { TrainingSession } from "./training-session.ts";
-
-tellOptions();
 
 /** The content of a checkpoint. */
 export interface StoredRun {

@@ -13,13 +13,10 @@ import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { withWeights } from "../programs/export.ts";
 import { measureNormalization } from "../programs/measure-normalization.ts";
-import { tellOptions } from "../told-options.ts";
 import { sessionNames } from "./check-run-options.ts";
 import { inferenceForm, MeasuredBatches, resultsOf } from "./measured-batches.ts";
 import type { SessionOptions } from "./step-session.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
-
-tellOptions();
 
 /** Options of `updateBatchNorm`. */
 export interface UpdateBatchNormOptions extends SessionOptions {

@@ -16,9 +16,6 @@ import { decodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { payloadOf, splice } from "../onnx/splice.ts";
 import { type FieldRecord, modelFields } from "../onnx/wire.ts";
-import { tellOptions } from "../told-options.ts";
-
-tellOptions();
 
 /** Options of `tap`. */
 export interface TapOptions {

@@ -9,7 +9,6 @@ import { reachFunctions } from "../inject/reach-functions.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
 import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
-import { tellOptions } from "../told-options.ts";
 import { verifyArtifact } from "./artifact.ts";
 import { samplesForGradient, sharesOf, tooLarge } from "./budget.ts";
 import { dataFor } from "./data.ts";
@@ -22,8 +21,6 @@ import { injectedSites } from "./sites.ts";
 import { checkSlope } from "./slopes.ts";
 import { checkStructure } from "./structure.ts";
 import { checkValues } from "./values.ts";
-
-tellOptions();
 
 export type { VerifyOptions } from "./options.ts";
 export type { VerifyCheck, VerifyReport } from "./report.ts";
