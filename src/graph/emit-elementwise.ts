@@ -11,25 +11,31 @@ export type Operand = Value | number;
 /** The elementwise operators of {@link Emit}. */
 export class EmitElementwise extends EmitBase {
   // Elementwise, one operand.
+  /** −x. */
   neg = (x: Value): Typed => this.#unary("Neg", x);
   /** eˣ. */
   exp = (x: Value): Typed => this.#unary("Exp", x);
   /** The natural logarithm. */
   log = (x: Value): Typed => this.#unary("Log", x);
+  /** √x. */
   sqrt = (x: Value): Typed => this.#unary("Sqrt", x);
   /** 1/x. */
   reciprocal = (x: Value): Typed => this.#unary("Reciprocal", x);
   /** max(x, 0). */
   relu = (x: Value): Typed => this.#unary("Relu", x);
+  /** tanh x. */
   tanh = (x: Value): Typed => this.#unary("Tanh", x);
   /** 1/(1 + e⁻ˣ). */
   sigmoid = (x: Value): Typed => this.#unary("Sigmoid", x);
   /** log(1 + eˣ). */
   softplus = (x: Value): Typed => this.#unary("Softplus", x);
+  /** |x|. */
   abs = (x: Value): Typed => this.#unary("Abs", x);
   /** The error function. */
   erf = (x: Value): Typed => this.#unary("Erf", x);
+  /** sin x. */
   sin = (x: Value): Typed => this.#unary("Sin", x);
+  /** cos x. */
   cos = (x: Value): Typed => this.#unary("Cos", x);
   /** The largest integer up to x. */
   floor = (x: Value): Typed => this.#unary("Floor", x);
