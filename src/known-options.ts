@@ -10,7 +10,7 @@ export type OptionNames<O> = {
 };
 
 /** What a value is called by the realm that made it: `instanceof` knows only those of its own. */
-const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
+export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
 
 /** Whether a value is a regular expression, also one of another realm. */
 export const isPattern = (value: unknown): value is RegExp => tagOf(value) === "RegExp";
@@ -30,6 +30,19 @@ export function checkOptions(taker: string, given: unknown): void {
   );
 }
 
+/** Options that are lists, and those that are texts, whatever takes them. */
+const lists = new Set(["penalties", "groups", "buckets", "metrics", "seeds", "callbacks", "backends"]);
+const texts = new Set([
+  "loss",
+  "output",
+  "prediction",
+  "backend",
+  "monitor",
+  "checkpoint",
+  "precision",
+  "batchNorm",
+]);
+
 /**
  * Refuses an option that nobody reads, such as one whose name is misspelt, and what cannot hold options.
  * @param taker - whose options they are, for the message: `Trainer.create`
@@ -45,6 +58,19 @@ export function checkKnown(
     if (value === undefined) continue;
     if (Object.hasOwn(names, name)) {
       if (names[name] === "pattern") checkPattern(name, value);
+      if (name === "signal" && !(isObject(value) && "aborted" in value)) {
+        throw new UsageError(`signal takes an AbortSignal, as in controller.signal, not ${whatIs(value)}`);
+      }
+      if (lists.has(name) && !Array.isArray(value)) {
+        throw new UsageError(`${name} is a list, as in [ … ], not ${whatIs(value)}`);
+      }
+      if (texts.has(name) && typeof value !== "string") {
+        throw new UsageError(`${name} is a text, not ${whatIs(value)}`);
+      }
+      if (name === "dims") checkOptions("dims, lengths by name,", value);
+      if (/^on[A-Z]/.test(name) && typeof value !== "function") {
+        throw new UsageError(`${name} takes a function, not ${whatIs(value)}`);
+      }
       continue;
     }
     const plain = (text: string) => text.toLowerCase().replace(/[-_]/g, "");
@@ -57,5 +83,7 @@ export function checkKnown(
 /** @throws UsageError for a value that is not among the choices of an option */
 export function checkChoice(option: string, value: unknown, choices: readonly unknown[]): void {
   if (value === undefined || choices.includes(value)) return;
-  throw new UsageError(`${option} takes ${choices.join(" or ")}, not ${JSON.stringify(value)}`);
+  throw new UsageError(
+    `${option} takes ${choices.join(" or ")}, not ${typeof value === "string" ? `"${value}"` : whatIs(value)}`,
+  );
 }

@@ -1,5 +1,6 @@
 import { UsageError } from "./errors.ts";
 import { decimal } from "./numbers.ts";
+import { whatIs } from "./what-is.ts";
 
 /**
  * Reads a name and, after a colon, its options: `som:weight=0.1,include='^conv'`. A value with commas stands in quotes.
@@ -9,6 +10,7 @@ export function nameAndOptions(text: string): {
   readonly name: string;
   readonly options: ReadonlyMap<string, string>;
 } {
+  if (typeof text !== "string") throw new UsageError(`a name with options is a text, not ${whatIs(text)}`);
   const colon = text.indexOf(":");
   const options = new Map<string, string>();
   for (const part of colon < 0 ? [] : splitAtCommas(text.slice(colon + 1), text)) {

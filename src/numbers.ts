@@ -1,4 +1,5 @@
 import { UsageError } from "./errors.ts";
+import { isObject, whatIs } from "./what-is.ts";
 
 /** The numbers that an option takes. */
 export interface NumberRange {
@@ -47,8 +48,10 @@ export const seedNumber = whole(
  * @throws UsageError
  */
 export function checkNumber(name: string, value: number | undefined, range: NumberRange): void {
-  if (value === undefined || range.holds(value)) return;
-  throw new UsageError(`${name} must be ${range.words}, not ${String(value)}`);
+  if (value === undefined || (typeof value === "number" && range.holds(value))) return;
+  throw new UsageError(
+    `${name} must be ${range.words}, not ${isObject(value) ? whatIs(value) : String(value)}`,
+  );
 }
 
 /** The number that a text writes in decimals; NaN for others, 0x10 and nothing among them, which `Number` reads. */

@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { Probe } from "../analysis/probe.ts";
+import { checkText } from "../check-arguments.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { writeModel } from "../onnx/files-node.ts";
 import type { Model } from "../onnx/model.ts";
@@ -33,6 +34,7 @@ const [tensorsName, configName] = ["adapter_model.safetensors", "adapter_config.
  * const merged = await mergeAdapters(model, await readAdapter("my-adapter"));
  */
 export async function readAdapter(path: string): Promise<Adapter> {
+  checkText("the path of an adapter", path);
   const file = (await isFolder(path)) ? join(path, tensorsName) : path;
   const bytes = await readOrdinary(file).catch((error: unknown) => {
     throw new FileError(`cannot read the adapter "${file}": ${reasonOf(error)}`);

@@ -6,10 +6,10 @@ import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Adapter, AdapterLayer, LoraOptions } from "./adapter.ts";
 import { graphToAdapt, withAdapters, withNorms } from "./add.ts";
+import { checkAdapter } from "./check-adapter.ts";
 import { adapterKind, kindOf, otherKind } from "./kinds.ts";
 import { markOf } from "./mark.ts";
 import { layersFor, matched } from "./match.ts";
-import { checkAdapter } from "./merge.ts";
 import { removeAdapters } from "./remove.ts";
 import { withAxesExchanged, withSaved } from "./saved.ts";
 

@@ -10,9 +10,10 @@ import { anyNumber, checkNumber } from "../numbers.ts";
 import { computedTensor } from "../onnx/computed-tensor.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, type Tensor } from "../onnx/tensor.ts";
-import { isObject, whatIs } from "../what-is.ts";
+import { isObject } from "../what-is.ts";
 import type { Adapter, WeightedAdapter } from "./adapter.ts";
 import { graphToAdapt } from "./add.ts";
+import { checkAdapter } from "./check-adapter.ts";
 import { adapterKind, reasonToStay } from "./kinds.ts";
 import { markOf } from "./mark.ts";
 import { type Change, changesOf, type MergeOptions, mergeNames, nameFilter } from "./merge-layers.ts";
@@ -82,14 +83,6 @@ export async function unmerge(
     given.map(({ adapter, weight }) => ({ adapter, weight: -weight })),
     options,
     probe,
-  );
-}
-
-/** @throws UsageError for what is no adapter, such as the path of its file, or the promise of one */
-export function checkAdapter(given: unknown): asserts given is Adapter {
-  if (isObject(given) && "layers" in given && "saved" in given) return;
-  throw new UsageError(
-    `an adapter is what readAdapter, decodeAdapter or adapterOf gives, not ${whatIs(given)}`,
   );
 }
 

@@ -1,5 +1,6 @@
 import { Builder, type Offset } from "flatbuffers";
 import { FlatbufferTable, tensorIn } from "../artifacts/flatbuffer-table.ts";
+import { checkBytes } from "../check-arguments.ts";
 import { FileError, messageOf, UsageError } from "../errors.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -55,6 +56,7 @@ function writeParameter(b: Builder, { name: text, type, dims: shape, bytes }: Te
  * @throws SorthError for a damaged file, or one of another kind
  */
 export function decodeParameters(bytes: Uint8Array, where: string): Tensor[] {
+  checkBytes("the contents of an adapter", bytes);
   if (new TextDecoder("latin1").decode(bytes.subarray(4, 8)) !== identifier) {
     throw new FileError(`${where} is no adapter of ONNX Runtime (.onnx_adapter)`);
   }

@@ -1,11 +1,13 @@
 import { matchesAny } from "../analysis/name-patterns.ts";
 import { mayBacktrack } from "../block/bounded-pattern.ts";
+import { checkBytes } from "../check-arguments.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { joinChunks } from "../onnx/stored.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { visibleLines } from "../visible.ts";
 import { type Adapter, type AdapterLayer, defaultRank } from "./adapter.ts";
+import { checkAdapter } from "./check-adapter.ts";
 import { partOf } from "./ia3.ts";
 import { kindOf } from "./kinds.ts";
 
@@ -27,6 +29,7 @@ const configKey = "adapter_config";
  * `adapter_model.safetensors` and `adapter_config.json`.
  */
 export function encodeAdapter(adapter: Adapter): AdapterFiles {
+  checkAdapter(adapter);
   const config = visibleLines(JSON.stringify(configOf(adapter), null, 2));
   const tensors = new Map<string, Tensor>();
   const kind = kindOf(adapter);
@@ -71,6 +74,7 @@ function configOf(adapter: Adapter): Record<string, unknown> {
  * @throws SorthError for a damaged file, UsageError for another kind of adapter, or for a missing configuration
  */
 export function decodeAdapter(tensors: Uint8Array, config?: string, where = "the adapter"): Adapter {
+  checkBytes("the tensors of an adapter", tensors);
   const { tensors: all, metadata } = decodeTensors(tensors, where, "file of adapters");
   const text = metadata[configKey] ?? config;
   if (text === undefined) {

@@ -2,6 +2,7 @@ import { SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { ownIn } from "../lookup.ts";
+import { whatIs } from "../what-is.ts";
 
 /** Numbers for a model's free dimensions. */
 export interface DimensionOptions {
@@ -259,7 +260,9 @@ function checkOptions(inputs: readonly Value[], { batch, dims = {} }: DimensionO
     ...(batch === undefined ? [] : [["batch", batch] as const]),
   ]) {
     if (!Number.isInteger(length) || length < 1) {
-      throw new UsageError(`the dimension "${name}" must be a whole number of at least 1, not ${length}`);
+      throw new UsageError(
+        `the dimension "${name}" must be a whole number of at least 1, not ${typeof length === "number" ? length : whatIs(length)}`,
+      );
     }
   }
   const known = new Set(

@@ -1,3 +1,4 @@
+import { checkText } from "../check-arguments.ts";
 import { FileError } from "../errors.ts";
 import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf, type WriteOptions, writeFileSafely } from "../onnx/write-file.ts";
@@ -11,6 +12,7 @@ import { decodeCheckpoint, encodeCheckpoint, type OrtCheckpoint } from "./checkp
  * const { parameters } = await readCheckpoint("artifacts/checkpoint");
  */
 export async function readCheckpoint(path: string): Promise<OrtCheckpoint> {
+  checkText("the path of a checkpoint", path);
   let bytes: Uint8Array;
   try {
     bytes = await readOrdinary(path);
@@ -29,5 +31,6 @@ export async function writeCheckpoint(
   checkpoint: OrtCheckpoint,
   options: WriteOptions = {},
 ): Promise<void> {
+  checkText("the path of a checkpoint", path);
   await writeFileSafely(path, encodeCheckpoint(checkpoint), options);
 }

@@ -1,4 +1,5 @@
 import { Builder, type Offset } from "flatbuffers";
+import { checkBytes, checkFields } from "../check-arguments.ts";
 import { FileError, messageOf } from "../errors.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -46,8 +47,17 @@ const version = 2;
 /** The only group that ONNX Runtime reads; it silently ignores state under another name. */
 const groupName = "group0";
 
+/** @throws UsageError for what is no checkpoint */
+export const checkCheckpoint = (given: unknown): void =>
+  checkFields(
+    "a checkpoint is what readCheckpoint, decodeCheckpoint or checkpointOf gives",
+    given,
+    ...["parameters", "frozen", "properties"],
+  );
+
 /** Whether a file begins with the identifier of a checkpoint. */
 export function isCheckpoint(bytes: Uint8Array): boolean {
+  checkBytes("the contents of a checkpoint", bytes);
   return bytes.length >= 8 && [...identifier].every((letter, i) => bytes[4 + i] === letter.charCodeAt(0));
 }
 
@@ -146,6 +156,7 @@ function readProperties(bag: FlatbufferTable): Map<string, bigint | number | str
  * await writeFile("checkpoint", encodeCheckpoint({ parameters, frozen: [], properties: new Map() }));
  */
 export function encodeCheckpoint(checkpoint: OrtCheckpoint): Uint8Array {
+  checkCheckpoint(checkpoint);
   check(checkpoint);
   const { parameters, frozen, optimizer, properties } = checkpoint;
   const moments = [...(optimizer?.momentums.values() ?? [])].flatMap((slots) => [...slots.values()]);

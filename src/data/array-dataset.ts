@@ -1,11 +1,12 @@
 import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { checkKnown, checkOptions, type OptionNames } from "../known-options.ts";
 import { elementCount } from "../onnx/tensor.ts";
-import { isWide, type NumericArray } from "../onnx/tensor-data.ts";
+import { isWide } from "../onnx/tensor-data.ts";
 import { type BatchArray, type Column, type Dataset, datasetOfColumns, type NumberRange } from "./dataset.ts";
+import { checkShape, type SourceArray, sourceArray } from "./source-array.ts";
 
-/** Arrays from which a dataset can be made. */
-export type SourceArray = NumericArray | Uint8ClampedArray;
+export type { SourceArray } from "./source-array.ts";
 
 /** Options of {@link arrayDataset}. */
 export interface ArrayDatasetOptions {
@@ -16,6 +17,10 @@ export interface ArrayDatasetOptions {
   /** Shape of one sample's y; default [] for one element per sample, else [elements per sample]. */
   readonly targetShape?: readonly number[];
 }
+
+const optionNames = {
+  ...{ name: true, normalize: true, targetShape: true },
+} as const satisfies OptionNames<ArrayDatasetOptions>;
 
 /** An array of samples: its elements, and the shape of one sample. */
 export interface SampleArray {
@@ -53,26 +58,30 @@ export function arrayDataset(
   shape: readonly number[],
   options: ArrayDatasetOptions = {},
 ): Dataset {
+  checkKnown("arrayDataset", options, optionNames);
   const name = options.name ?? "the data";
-  const size = sampleCount(name, "x", x.length, shape);
-  const perTarget = y.length / size;
+  const [xs, ys] = [sourceArray(name, "x", x), sourceArray(name, "y", y)];
+  checkShape(name, "the shape of a sample", shape);
+  if (options.targetShape !== undefined) checkShape(name, "targetShape", options.targetShape);
+  const size = sampleCount(name, "x", xs.length, shape);
+  const perTarget = ys.length / size;
   const targetShape = options.targetShape ?? (perTarget === 1 ? [] : [perTarget]);
   if (perTarget !== elementCount(targetShape) || !Number.isInteger(perTarget)) {
     const each = options.targetShape ? ` of shape ${shapeText(targetShape)}` : "";
     throw new DataError(
-      `${name}: x has ${size} samples, but y has ${y.length} elements; give one y${each} for every x`,
+      `${name}: x has ${size} samples, but y has ${ys.length} elements; give one y${each} for every x`,
     );
   }
-  const table = options.normalize ? byteTable(x, options.normalize) : undefined;
+  const table = options.normalize ? byteTable(xs, options.normalize) : undefined;
   return datasetOfColumns(
     ...([name, size] as const),
     [
       {
-        ...arrayColumn(name, "x", size, { data: x, shape }, table),
+        ...arrayColumn(name, "x", size, { data: xs, shape }, table),
         ...(options.normalize && { scaled: options.normalize }),
       },
     ],
-    labelled(arrayColumn(name, "y", size, { data: y, shape: targetShape })),
+    labelled(arrayColumn(name, "y", size, { data: ys, shape: targetShape })),
   );
 }
 
@@ -87,8 +96,14 @@ export function arrayDataset(
  *   labels: { data: new Int32Array(100) },
  * });
  */
-export function namedDataset({ name = "the data", inputs, labels }: NamedArrays): Dataset {
-  const arrays = Object.entries(inputs);
+export function namedDataset(given: NamedArrays): Dataset {
+  checkKnown("namedDataset", given, { name: true, inputs: true, labels: true });
+  checkOptions("inputs of namedDataset", given.inputs);
+  const { name = "the data" } = given;
+  const arrays = Object.entries(given.inputs).map(
+    ([key, array]) => [key, checkedArray(name, key, array)] as const,
+  );
+  const labels = given.labels && checkedArray(name, "labels", given.labels);
   const [first] = arrays;
   if (!first) throw new DataError(`${name}: no array of data was given`);
   const size = sampleCount(name, first[0], first[1].data.length, first[1].shape ?? []);
@@ -97,6 +112,13 @@ export function namedDataset({ name = "the data", inputs, labels }: NamedArrays)
     arrays.map(([key, array]) => arrayColumn(name, key, size, array)),
     labels && labelled(arrayColumn(name, "labels", size, labels)),
   );
+}
+
+/** @throws UsageError for what is no array with its shape */
+function checkedArray(name: string, key: string, array: SampleArray): SampleArray {
+  checkKnown(`${name}: ${key}`, array, { data: true, shape: true, dtype: true });
+  if (array.shape !== undefined) checkShape(name, `the shape of ${key}`, array.shape);
+  return { ...array, data: sourceArray(name, key, array.data) };
 }
 
 /**

@@ -1,5 +1,8 @@
 import { DataError, UsageError } from "../errors.ts";
+import { anyNumber, checkNumber } from "../numbers.ts";
 import { permutation, randomStream } from "../random.ts";
+import { whatIs } from "../what-is.ts";
+import { checkDataset } from "./check-dataset.ts";
 import { type Dataset, subset } from "./dataset.ts";
 
 /**
@@ -77,6 +80,7 @@ export function splitValidation(
   fraction: number,
   seed: number,
 ): { train: Dataset; validation: Dataset } {
+  checkDataset(dataset);
   if (dataset.inOrder) {
     throw new UsageError(
       `${dataset.name} makes its samples anew for each pass, so that a share of them cannot be held out: give validation a dataset of its own`,
@@ -108,9 +112,10 @@ export function splitRows(
   fraction: number,
   seed: number,
 ): { train: Uint32Array; validation: Uint32Array } {
-  if (!(fraction > 0 && fraction < 1)) {
-    throw new UsageError(`the validation fraction is ${fraction}; it must lie between 0 and 1`);
+  if (!(typeof fraction === "number" && fraction > 0 && fraction < 1)) {
+    throw new UsageError(`the validation fraction is ${whatIs(fraction)}; it must lie between 0 and 1`);
   }
+  checkNumber("the seed", seed, anyNumber);
   if (size < 2) throw new DataError(`${name}: ${size} samples cannot be split for validation`);
   const held = Math.min(Math.max(Math.round(size * fraction), 1), size - 1);
   const order = permutation(randomStream("validation", seed), size);

@@ -1,9 +1,8 @@
 import { UsageError } from "../errors.ts";
 import { isObject, whatIs } from "../what-is.ts";
-import type { Dataset } from "./dataset.ts";
 
 /** @throws UsageError for what is no dataset, such as its parts together, or the promise of one */
-export function checkDataset(given: Dataset): void {
+export function checkDataset(given: unknown): void {
   if (isObject(given) && "size" in given && "x" in given) return;
   const parts = isObject(given) && "train" in given;
   throw new UsageError(

@@ -1,5 +1,6 @@
 import { DataError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { checkDataset } from "./check-dataset.ts";
 import { type Dataset, eachRows } from "./dataset.ts";
 import { oneHotClass } from "./feed-array.ts";
 
@@ -13,7 +14,8 @@ import { oneHotClass } from "./feed-array.ts";
  * @example
  * const objective = crossEntropy({ classWeights: balancedClassWeights(train) });
  */
-export function balancedClassWeights(dataset: Dataset, classes = dataset.y.classes ?? 0): number[] {
+export function balancedClassWeights(dataset: Dataset, classes = dataset?.y?.classes ?? 0): number[] {
+  checkDataset(dataset);
   const counts = countClasses(dataset, classes);
   const counted = counts?.reduce((a, b) => a + b, 0);
   if (!counts || !counted) {

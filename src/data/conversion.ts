@@ -1,6 +1,8 @@
+import { checkFields } from "../check-arguments.ts";
 import { FileError } from "../errors.ts";
 import { parsedJson } from "../json.ts";
 import type { ObjectiveOptions } from "../losses/objective.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import { decodeMetadataEntry, encodeMetadataEntry } from "../onnx/codec.ts";
 import { Model } from "../onnx/model.ts";
 import { splice } from "../onnx/splice.ts";
@@ -83,21 +85,26 @@ export function conversionFromText(text: string, where: string): DataConversion 
 }
 
 /** The conversion of the data that a model was trained on; undefined if the model does not say. @throws SorthError where it is damaged */
-export function conversionOf({ proto, path = "the model" }: Model): DataConversion | undefined {
+export function conversionOf(model: Model): DataConversion | undefined {
+  checkModel(model);
+  const { proto, path = "the model" } = model;
   const entry = proto.metadataProps?.find(({ key }) => key === conversionKey);
   return entry && conversionFromText(entry.value ?? "", path);
 }
 
 /** The model with a record of its data, instead of an older one. All other bytes stay. */
-export const withConversion = (model: Model, conversion: DataConversion): Model =>
-  withRecords(model, [
+export function withConversion(model: Model, conversion: DataConversion): Model {
+  checkFields("a conversion is what conversionOf or loadData gives", conversion, "version");
+  return withRecords(model, [
     bytesField(modelFields.metadataProps, encodeMetadataEntry(conversionKey, conversionToText(conversion))),
   ]);
+}
 
 /** A model without such a record. */
 export const withoutConversion = (model: Model): Model => withRecords(model, []);
 
 function withRecords(model: Model, appendToModel: readonly Uint8Array[]): Model {
+  checkModel(model);
   const { layout } = model;
   const isRecord = ({ field, payload, end }: FieldRecord) =>
     field === modelFields.metadataProps &&

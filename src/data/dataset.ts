@@ -1,6 +1,8 @@
-import { DataError } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import { elementCount } from "../onnx/tensor.ts";
 import type { NumericArray as BatchArray } from "../onnx/tensor-data.ts";
+import { isObject, whatIs } from "../what-is.ts";
+import { checkDataset } from "./check-dataset.ts";
 
 export type { BatchArray };
 
@@ -160,7 +162,12 @@ export const mainColumn = (inputs: Iterable<Column>): Column | undefined => {
 };
 
 /** A dataset of the samples at `indices` of another dataset, in that order. Nothing is copied. */
-export function subset(dataset: Dataset, indices: Uint32Array, name = dataset.name): Dataset {
+export function subset(dataset: Dataset, indices: Uint32Array, named?: string): Dataset {
+  checkDataset(dataset);
+  const name = named ?? dataset.name;
+  if (!isObject(indices) || !("length" in indices)) {
+    throw new UsageError(`a subset takes the indices of its samples, not ${whatIs(indices)}`);
+  }
   // Map an index outside the subset to one outside the dataset, which rejects it.
   const own = (rows: ArrayLike<number>) => Array.from(rows, (row) => indices[row] ?? -1);
   const part = (column: Column): Column => ({

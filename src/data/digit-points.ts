@@ -2,7 +2,9 @@ import { uniformFloat64 } from "pure-rand/distribution/uniformFloat64";
 import type { RandomGenerator } from "pure-rand/types/RandomGenerator";
 import { DataError, UsageError } from "../errors.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { checkKnown } from "../known-options.ts";
 import { randomStream } from "../random.ts";
+import { checkDataset } from "./check-dataset.ts";
 import { type BatchArray, type Column, type Dataset, type Filled, isPending } from "./dataset.ts";
 
 /** Options of {@link digitPoints}. */
@@ -27,7 +29,10 @@ export interface DigitPointOptions {
  * const { train } = await loadMnist();
  * digitPoints(train, { points: 128 }).x.shape; // [3, 128]
  */
-export function digitPoints(images: Dataset, { points = 128, seed = 0 }: DigitPointOptions = {}): Dataset {
+export function digitPoints(images: Dataset, options: DigitPointOptions = {}): Dataset {
+  checkDataset(images);
+  checkKnown("digitPoints", options, { points: true, seed: true });
+  const { points = 128, seed = 0 } = options;
   const [height, width] = imageSize(images);
   if (!Number.isInteger(points) || points < 1) {
     throw new UsageError(`points must be a whole number of at least 1, not ${points}`);

@@ -1,6 +1,6 @@
 import { DataError, UsageError } from "../errors.ts";
 import { sameShape, shapeText } from "../graph/shapes.ts";
-import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkKnown, checkOptions, type OptionNames } from "../known-options.ts";
 import { ownIn } from "../lookup.ts";
 import { count } from "../numbers.ts";
 import { elementCount } from "../onnx/tensor.ts";
@@ -54,7 +54,8 @@ export async function generatorDataset(
     throw new UsageError(`generatorDataset takes a generator function, not ${whatIs(generate)}`);
   }
   const { size, shapes = {}, classes, name = "the generator", fingerprint } = options;
-  if (!count.holds(size)) throw new UsageError(`${name}: size must be ${count.words}, not ${size}`);
+  checkOptions("shapes of generatorDataset", shapes);
+  if (!count.holds(size)) throw new UsageError(`${name}: size must be ${count.words}, not ${whatIs(size)}`);
   const peek = new Pass(generate, undefined, name);
   const first = await peek.take();
   await peek.close();

@@ -1,5 +1,6 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, extname, join } from "node:path";
+import { checkText } from "../check-arguments.ts";
 import { FileError, UsageError } from "../errors.ts";
 import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
@@ -12,6 +13,7 @@ import type { SplitData } from "./split-data.ts";
 
 /** Reads an `.npz` file; {@link parseNpz} says what it must hold. @throws SorthError when it cannot be read */
 export async function loadNpz(path: string): Promise<SplitData> {
+  checkText("the path of data", path);
   let bytes: Uint8Array;
   try {
     bytes = await readOrdinary(path);
@@ -39,6 +41,7 @@ export const dataKinds =
  * const { train, conversion } = await loadData("people.csv", { model, label: "income", standardize: true });
  */
 export async function loadData(spec: string, options: DataOptions = {}): Promise<SplitData> {
+  checkText("what names data", spec);
   checkDataOptions(options);
   const data = await loadKind(spec, options);
   // Folders of images change them when they are decoded.

@@ -3,6 +3,7 @@ import { readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { FileError } from "../errors.ts";
+import { checkKnown } from "../known-options.ts";
 import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import type { Dataset } from "./dataset.ts";
@@ -25,6 +26,7 @@ export interface MnistOptions extends PixelOptions {
  * @throws SorthError when the files are missing or damaged
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> {
+  checkKnown("loadMnist", options, { folder: true, pixels: true });
   const folder = options.folder ?? mnistFolder();
   if (folder !== undefined) return readFolder(folder, "mnist", options);
   const sample = sampleFolder();

@@ -1,3 +1,4 @@
+import { checkBytes, checkFields } from "../check-arguments.ts";
 import { DataError, FileError, messageOf } from "../errors.ts";
 import { arrayDataset } from "./array-dataset.ts";
 import type { Dataset } from "./dataset.ts";
@@ -34,6 +35,10 @@ export function parseMnist(
   name: string,
   { pixels = mnistPixels }: PixelOptions = {},
 ): Dataset {
+  for (const file of [images, labels]) {
+    checkFields("parseMnist takes files as { name, bytes }", file, "name", "bytes");
+    checkBytes("the contents of a file", file.bytes);
+  }
   const [x, y] = [parse(images), parse(labels)];
   const [count, height, width] = x.shape;
   if (

@@ -38,9 +38,10 @@ export function channelScale(
   shape: readonly number[],
 ): ChannelScale | undefined {
   if (typeof normalize !== "object") return undefined;
-  const { mean, std } = normalize;
-  const channels = mean.length;
-  if (channels !== std.length || channels === 0 || !std.every((one) => one > 0)) {
+  const { mean, std } = normalize ?? {};
+  const isPair = Array.isArray(mean) && Array.isArray(std);
+  const channels = isPair ? mean.length : 0;
+  if (!isPair || channels !== std.length || channels === 0 || !std.every((one) => one > 0)) {
     throw new UsageError(
       "--normalize: give as many standard deviations as means, all above 0, as in mean=0.5,std=0.25 or mean=0.5/0.4/0.4,std=0.2/0.2/0.2",
     );

@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { checkText } from "../check-arguments.ts";
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Augmentation, AugmentedDataset } from "../data/images/augment.ts";
@@ -109,6 +110,7 @@ export async function distribute(
   options: DistributeOptions & Partial<TrainerOptions>,
 ): Promise<Distributed> {
   checkOptions("distribute", options);
+  checkText("output, the folder to write,", options.output);
   if (isObject(subject) && "readState" in subject) {
     checkKnown("distribute", options, optionNames);
     return distributeTrainer(subject, options);

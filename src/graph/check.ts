@@ -1,3 +1,4 @@
+import { checkFields } from "../check-arguments.ts";
 import { SorthError } from "../errors.ts";
 import type { Graph } from "./graph.ts";
 import type { Node, Value } from "./node.ts";
@@ -8,6 +9,7 @@ import type { Node, Value } from "./node.ts";
  * @throws SorthError that lists the first five faults, each with its node or value, and the number of the others
  */
 export function checkGraph(graph: Graph): void {
+  checkFields("a graph is what graphOf gives", graph, "nodes", "values");
   const readers = readersOf(graph);
   const faults = [
     ...valueFaults(graph),

@@ -1,3 +1,4 @@
+import { checkFields } from "../check-arguments.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Attribute } from "./attribute.ts";
 import type { Graph } from "./graph.ts";
@@ -17,6 +18,7 @@ const shown = 8;
  * // return %y
  */
 export function printGraph(graph: Graph): string {
+  checkFields("a graph is what graphOf gives", graph, "nodes", "values");
   return [
     ...graph.inputs.filter((input) => !input.initializer).map((input) => `input ${typedName(input)}`),
     ...graph.initializers.map((value) => `const ${typedName(value)}${numbers(value.initializer)}`),

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
 
 /** A loss that is an ONNX model, from {@link lossModel}. */
@@ -19,6 +20,7 @@ export interface LossModel {
  * const objective = lossModel(await readModel("loss.onnx"));
  */
 export function lossModel(model: Model, name = "loss model"): LossModel {
+  checkModel(model);
   if ((model.proto.graph?.output ?? []).length === 0) {
     throw new UsageError(`${name}: the model has no output, and a loss is its first output`);
   }

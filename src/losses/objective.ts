@@ -4,6 +4,7 @@ import { given } from "../given.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Shape } from "../graph/shapes.ts";
+import { checkOptions } from "../known-options.ts";
 import { isFloat } from "../onnx/data-types.ts";
 
 /** A loss in a graph. */
@@ -129,6 +130,7 @@ export interface Objective {
  * @throws UsageError for an option that the loss does not have
  */
 export function withDefaults<O extends object>(loss: string, defaults: Required<O>, options: O): Required<O> {
+  checkOptions(`the objective ${loss}`, options);
   const unknown = Object.keys(options).find((key) => !Object.hasOwn(defaults, key));
   if (unknown !== undefined) {
     const known = Object.keys(defaults).join(", ") || "none";

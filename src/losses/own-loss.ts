@@ -2,6 +2,7 @@ import { UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Shape } from "../graph/shapes.ts";
+import { checkOptions } from "../known-options.ts";
 import type { Objective } from "./objective.ts";
 
 /** A loss of the user's own, from {@link ownLoss}. */
@@ -35,7 +36,9 @@ export interface OwnLossOptions extends Pick<OwnLoss, "loss"> {
  *   },
  * });
  */
-export function ownLoss({ name = "own", labels = "numbers", loss }: OwnLossOptions): OwnLoss {
+export function ownLoss(options: OwnLossOptions): OwnLoss {
+  checkOptions("ownLoss", options);
+  const { name = "own", labels = "numbers", loss } = options;
   if (typeof loss !== "function") {
     throw new UsageError(`the loss ${name} needs a function (g, prediction, labels) that emits it`);
   }

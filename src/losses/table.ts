@@ -1,3 +1,4 @@
+import { checkText } from "../check-arguments.ts";
 import { UsageError } from "../errors.ts";
 import { binaryCrossEntropy, binaryFocal } from "./binary.ts";
 import { causalLm } from "./causal-lm.ts";
@@ -36,6 +37,7 @@ export const objectiveNames: readonly string[] = [...objectives.keys()];
  * objectiveNamed("cross-entropy", { labelSmoothing: 0.1 });
  */
 export function objectiveNamed(name: string, options: ObjectiveOptions = {}): Objective {
+  checkText("the name of an objective", name);
   const make = objectives.get(name);
   if (!make) throw new UsageError(`there is no objective "${name}"; there are ${objectiveNames.join(", ")}`);
   return make(withDefaults(name, make().options, options));

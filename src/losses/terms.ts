@@ -1,3 +1,4 @@
+import { checkFields, checkList } from "../check-arguments.ts";
 import { UsageError } from "../errors.ts";
 import { checkNumber, notNegative } from "../numbers.ts";
 import type { LossModel } from "./loss-model.ts";
@@ -72,6 +73,11 @@ export const isOfEmbeddings = (
  * ]);
  */
 export function combined(terms: readonly LossTerm[]): CombinedObjective {
+  checkList("the losses of a combined objective", terms);
+  for (const term of terms) {
+    checkFields("a loss of a combined objective is { objective, output, … }", term, "objective");
+    checkFields("an objective is what crossEntropy() or another loss gives", term.objective, "name");
+  }
   if (terms.length === 0) throw new UsageError("a combined objective needs at least one loss");
   const taken = new Map<string, number>();
   return {
@@ -91,7 +97,9 @@ export function combined(terms: readonly LossTerm[]): CombinedObjective {
 }
 
 /** The losses of an objective; that of a single one reads `output`. */
-export const termsOf = (objective: AnyObjective, output?: string): readonly NamedTerm[] =>
-  isCombined(objective)
+export function termsOf(objective: AnyObjective, output?: string): readonly NamedTerm[] {
+  checkFields("an objective is what crossEntropy(), combined([…]) or another loss gives", objective, "name");
+  return isCombined(objective)
     ? objective.terms
     : [{ objective, name: objective.name, weight: 1, ...(output !== undefined && { output }) }];
+}

@@ -1,13 +1,14 @@
 import type { Probe } from "../analysis/probe.ts";
 import { checkDataset } from "../data/check-dataset.ts";
 import type { Dataset } from "../data/dataset.ts";
-import { messageOf } from "../errors.ts";
+import { messageOf, UsageError } from "../errors.ts";
 import { given } from "../given.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
 import type { TrainerState } from "../programs/trainer-state.ts";
 import { checkTrainer } from "../runtime/check-trainer.ts";
 import type { TrainingEvent } from "../runtime/events.ts";
 import type { Trainer } from "../runtime/trainer.ts";
+import { isObject, whatIs } from "../what-is.ts";
 import type { LayerAngles } from "./angle-report.ts";
 import { GradientMeter, type GradientNorms } from "./gradient-norms.ts";
 import { type Attempt, type TrainerAngleOptions, trainerAngles } from "./trainer-angles.ts";
@@ -69,6 +70,9 @@ export async function* observe(
   checkTrainer(trainer);
   checkDataset(dataset);
   checkKnown("observe", options, optionNames);
+  if (!isObject(run) || !(Symbol.asyncIterator in run)) {
+    throw new UsageError(`observe takes the events of trainer.fit(…), not ${whatIs(run)}`);
+  }
   const observer = new Observer(trainer, dataset, options, probe);
   // The penalty's weight over the run depends on the run's length, which is known after the first step.
   let beginning = trainer.steps === 0 ? await observer.look(0, 0) : undefined;

@@ -11,6 +11,7 @@ import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkNumber, count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { byteLengthOf, elementCount, type Tensor } from "../onnx/tensor.ts";
 import { writeOutBodies } from "../passes/expansion/expand-bodies.ts";
@@ -18,6 +19,7 @@ import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
 import { writeOutLayers } from "../passes/expansion/write-out-layers.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { epsilon } from "../penalties/som-options.ts";
+import { whatIs } from "../what-is.ts";
 import { angleNames } from "./angle-names.ts";
 import { welchBound } from "./angle-references.ts";
 import type { AngleReport, LayerResponseAngles, ResponseAngleOptions } from "./angle-report.ts";
@@ -45,8 +47,12 @@ export async function responseAngles(
 ): Promise<AngleReport<LayerResponseAngles>> {
   checkKnown("responseAngles", options, optionNames);
   const { gamma = 10, batch = 64 } = options;
-  if (!(gamma > 0)) throw new UsageError(`gamma must be above 0, not ${gamma}`);
-  if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`batch must be 1 or more, not ${batch}`);
+  if (!(typeof gamma === "number" && gamma > 0)) {
+    throw new UsageError(`gamma must be above 0, not ${whatIs(gamma)}`);
+  }
+  checkNumber("batch", batch, count);
+  checkNumber("bins", options.bins, count);
+  checkNumber("mapSize", options.mapSize, count);
   const graph = graphOf(model);
   checkNoArtifact(graph);
   runGraphPass(inlineFunctions({ external: model.external }), graph);

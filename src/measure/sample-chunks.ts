@@ -1,4 +1,5 @@
 import { batchAxisOf, type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
+import { checkFields } from "../check-arguments.ts";
 import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DeclaredDim, Value } from "../graph/node.ts";
@@ -32,6 +33,7 @@ export function sampleChunks(
   batch: number,
   most = Number.POSITIVE_INFINITY,
 ): SampleChunks {
+  checkFields("data are a Map of tensors by input, as sampleFeeds gives", feeds);
   const data: ReadonlyMap<string, Tensor> = feeds instanceof Map ? feeds : new Map(Object.entries(feeds));
   const inputs = fedInputs(graph);
   const stranger = [...data.keys()].find((name) => !inputs.some((input) => input.name === name));

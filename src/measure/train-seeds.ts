@@ -67,7 +67,7 @@ export async function trainSeeds(
 ): Promise<SeedsResult> {
   checkKnown("trainSeeds", options, optionNames);
   checkDataset(dataset);
-  if (options.test) checkDataset(options.test);
+  if (options.test !== undefined) checkDataset(options.test);
   const { seeds, test, onEvent, epochs, maxSteps, validation, monitor, earlyStop, ...others } = options;
   const { callbacks, signal, ...own } = others;
   const fit = given({ epochs, maxSteps, validation, monitor, earlyStop, callbacks, signal });

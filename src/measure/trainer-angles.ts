@@ -7,6 +7,7 @@ import type { Dataset } from "../data/dataset.ts";
 import { sampleFeeds } from "../data/sample-feeds.ts";
 import { given } from "../given.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkNumber, countFromZero } from "../numbers.ts";
 import { checkTrainer } from "../runtime/check-trainer.ts";
 import type { Trainer } from "../runtime/trainer.ts";
 import type { LayerResponseAngles, LayerWeightAngles } from "./angle-report.ts";
@@ -56,6 +57,7 @@ export async function trainerAngles(
   checkDataset(dataset);
   checkKnown("trainerAngles", options, optionNames);
   const { weights = true, samples = 256, gamma, vectors = false, cosines = false } = options;
+  checkNumber("the number of samples", samples, countFromZero);
   if (!weights && samples === 0) return [];
   const model = await attempt("angles", async () => {
     await trainer.readState();

@@ -11,6 +11,7 @@ import { messageOf } from "../errors.ts";
 import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkNumber, count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { inlineFunctions } from "../passes/expansion/inline-functions.ts";
@@ -62,6 +63,8 @@ export async function weightAngles(
   probe: Probe,
 ): Promise<AngleReport<LayerWeightAngles>> {
   checkKnown("weightAngles", options, optionNames);
+  checkNumber("bins", options.bins, count);
+  checkNumber("mapSize", options.mapSize, count);
   const { batch, dims } = options;
   const graph = graphOf(model);
   checkNoArtifact(graph);

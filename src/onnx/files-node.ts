@@ -1,6 +1,8 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
+import { checkText } from "../check-arguments.ts";
 import { FileError, messageOf, SorthError, UsageError } from "../errors.ts";
+import { checkOptions } from "../known-options.ts";
 import { checkModel } from "./check-model.ts";
 import { checkedLocation } from "./external.ts";
 import { carryExternalData, externalReader, notOrdinary, realPlace } from "./external-node.ts";
@@ -35,6 +37,7 @@ export async function readModel(path: string): Promise<Model> {
  * @throws SorthError as readModel does
  */
 export async function readModelInParts(path: string, from: number): Promise<Model> {
+  checkText("the path of a model", path);
   const source = { path, external: externalReader(dirname(path)) };
   try {
     const skimmed = await skimmedModel(path, from, source);
@@ -84,6 +87,8 @@ async function skimmedModel(path: string, from: number, source: ModelSource): Pr
  */
 export async function writeModel(model: Model, path: string, options: WriteOptions = {}): Promise<void> {
   checkModel(model);
+  checkText("the path of a model", path);
+  checkOptions("writeModel", options);
   await writeWithData(model, path, options);
 }
 

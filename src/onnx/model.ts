@@ -1,3 +1,4 @@
+import { checkBytes } from "../check-arguments.ts";
 import { checkModel } from "./check-model.ts";
 import { decodeModelProto } from "./codec.ts";
 import { encodeInPieces } from "./encode-in-pieces.ts";
@@ -194,6 +195,7 @@ export class Model {
  * @throws SorthError when the bytes are not an ONNX model
  */
 export function decodeModel(bytes: Uint8Array, source: ModelSource = {}): Model {
+  checkBytes("what a model is decoded from", bytes);
   const model = Model.fromBytes(bytes, source);
   void model.proto;
   return model;

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { checkOptions } from "../known-options.ts";
 import { madeHere } from "../made-here.ts";
 import { namedChain } from "./chain.ts";
 import { type Chosen, checkedOptions, type Given, type OptionRanges } from "./options.ts";
@@ -61,6 +62,7 @@ function factory<O extends OptimizerOptions>(
     if (typeof first === "number" && main === undefined) {
       throw new UsageError(`the ${of} takes its options by name, not the number ${first}`);
     }
+    for (const one of typeof first === "number" ? [more] : [first, more]) checkOptions(`the ${of}`, one);
     const given = typeof first === "number" ? { [main as string]: first } : first;
     return make(checkedOptions(of, defaults, { ...given, ...more } as Given<O>, ranges));
   };

@@ -1,3 +1,4 @@
+import { checkFields } from "../check-arguments.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
@@ -48,6 +49,7 @@ export type Optimizer = GradientTransformation | PerParameterOptimizer;
  * @throws UsageError for an optimizer of this package with an `update` of the caller's own, which would not be called
  */
 export function transformationOf(optimizer: Optimizer): GradientTransformation {
+  checkFields("an optimizer is what adamw() or another one gives", optimizer, "name", "options");
   if (!("emit" in optimizer)) return perParameter(optimizer);
   if ("update" in optimizer || "reference" in optimizer) {
     throw new UsageError(
@@ -65,6 +67,7 @@ export function transformationOf(optimizer: Optimizer): GradientTransformation {
  * chain(clipByGlobalNorm(1), perParameter(myOptimizer));
  */
 export function perParameter(optimizer: PerParameterOptimizer): GradientTransformation {
+  checkFields("perParameter takes { name, options, slots, update }", optimizer, "name", "slots", "update");
   const { name, options, slots } = optimizer;
   return eachParameter({
     ...{ name, options, slots },

@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import { checkOptions, isPattern } from "../known-options.ts";
+import { isPattern } from "../known-options.ts";
 import { anyNumber, checkNumber, type NumberRange } from "../numbers.ts";
 import { regularExpression } from "../regular-expression.ts";
 import type { OptimizerOptions } from "./transformation.ts";
@@ -26,7 +26,6 @@ export function checkedOptions<O extends OptimizerOptions>(
   given: Given<O>,
   ranges: OptionRanges<O>,
 ): Chosen<O> {
-  checkOptions(`the ${of}`, given);
   const options: Record<string, number | boolean | string> = { ...defaults };
   for (const [name, raw] of Object.entries(given)) {
     if (!Object.hasOwn(defaults, name)) {

@@ -1,3 +1,4 @@
+import { checkText } from "../check-arguments.ts";
 import { UsageError } from "../errors.ts";
 import { tableOf } from "../lookup.ts";
 import { anyNumber } from "../numbers.ts";
@@ -100,6 +101,7 @@ export const optimizerDefinition = (name: string): Definition<OptimizerOptions> 
 
 /** @throws UsageError if the list has no entry of that name */
 function factoryNamed(list: readonly Factory[], what: string, name: string): Factory {
+  checkText(`the name of the ${what}`, name);
   const found = list.find(({ definition }) => definition.name === name);
   if (found) return found;
   const names = list.map(({ definition }) => definition.name).join(", ");

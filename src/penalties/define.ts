@@ -1,4 +1,6 @@
+import { checkFields } from "../check-arguments.ts";
 import { UsageError } from "../errors.ts";
+import { checkOptions } from "../known-options.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions, Settings } from "./penalty.ts";
 import type { PenaltyPlan } from "./plan.ts";
 
@@ -30,6 +32,7 @@ export interface PenaltyFactory<O extends PenaltyOptions> {
  * await inject(model, { penalties: [som({ gamma: 5 })] });
  */
 export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefinition<O>): PenaltyFactory<O> {
+  checkFields("a penalty is defined by an object", definition, "name", "defaults", "on");
   const { name } = definition;
   if (!/^[a-z][a-z0-9-]*$/i.test(name)) {
     throw new UsageError(`the penalty's name "${name}" must be letters, digits and hyphens`);
@@ -75,6 +78,7 @@ function checkedOptions(
   given: Partial<PenaltyOptions>,
 ): PenaltyOptions {
   const { name: penalty, defaults } = definition;
+  checkOptions(`the penalty ${penalty}`, given);
   const options: Record<string, number | string | boolean> = { ...defaults };
   for (const [name, value] of Object.entries(given)) {
     const fallback = Object.hasOwn(defaults, name) ? defaults[name] : undefined;

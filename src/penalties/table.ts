@@ -1,4 +1,6 @@
+import { checkText } from "../check-arguments.ts";
 import { UsageError } from "../errors.ts";
+import { checkOptions } from "../known-options.ts";
 import { decimal } from "../numbers.ts";
 import type { PenaltyFactory } from "./define.ts";
 import type { Penalty, PenaltyDefinition, PenaltyOptions } from "./penalty.ts";
@@ -56,6 +58,7 @@ export function presetNamed(name: string, preset: string, options: PenaltyOption
 }
 
 function factoryNamed(name: string): PenaltyFactory<PenaltyOptions> {
+  checkText("the name of a penalty", name);
   const factory = factories.find(({ definition }) => definition.name === name);
   if (!factory) throw new UsageError(`there is no penalty "${name}"; there is ${penaltyNames.join(", ")}`);
   return factory;
@@ -65,12 +68,14 @@ function factoryNamed(name: string): PenaltyFactory<PenaltyOptions> {
 export const parsedOptions = (
   { definition }: PenaltyFactory<PenaltyOptions>,
   options: PenaltyOptions,
-): PenaltyOptions =>
-  Object.fromEntries(
+): PenaltyOptions => {
+  checkOptions(`the penalty ${definition.name}`, options);
+  return Object.fromEntries(
     Object.entries(options).map(
       ([key, value]) => [key, fromText(value, typeof definition.defaults[key])] as const,
     ),
   );
+};
 
 /** Converts a text to the type of its option. A text that cannot be converted stays a text, and the option then refuses it. */
 function fromText(value: number | string | boolean, type: string): number | string | boolean {

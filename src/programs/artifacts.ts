@@ -13,8 +13,8 @@ import { float, int, ints } from "../graph/attribute.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { descendantsOf } from "../graph/reach.ts";
-import { checkKnown, type OptionNames } from "../known-options.ts";
-import { isObjective } from "../losses/terms.ts";
+import { checkKnown, checkOptions, type OptionNames } from "../known-options.ts";
+import { isObjective, termsOf } from "../losses/terms.ts";
 import { DataType } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
@@ -65,6 +65,8 @@ export async function buildArtifacts(
 ): Promise<Artifacts> {
   checkKnown("buildArtifacts", options, optionNames);
   const { optimizer, adamw } = options;
+  if (options.objective !== undefined) termsOf(options.objective);
+  if (adamw !== undefined) checkOptions("adamw", adamw);
   checkOfficial(optimizer ?? "adamw");
   if (optimizer === "sgd" && adamw && Object.keys(adamw).length > 0) {
     throw new UsageError(

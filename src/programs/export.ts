@@ -3,9 +3,10 @@ import { copied } from "../analysis/copies.ts";
 import { unusableNumber } from "../analysis/unusable-numbers.ts";
 import { blockOf } from "../block/block.ts";
 import { strip } from "../block/strip.ts";
-import { NumericError, SorthError } from "../errors.ts";
+import { NumericError, SorthError, UsageError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import type { Value } from "../graph/node.ts";
+import { tagOf } from "../known-options.ts";
 import { checkModel } from "../onnx/check-model.ts";
 import type { DataTypeName } from "../onnx/data-types.ts";
 import { initializerRecord } from "../onnx/encode-in-pieces.ts";
@@ -20,6 +21,7 @@ import { liftParameters } from "../passes/expansion/expand-model.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { stopDropout } from "../passes/training/stop-dropout.ts";
+import { isObject } from "../what-is.ts";
 import type { LossOptions } from "./options.ts";
 
 /**
@@ -37,6 +39,9 @@ export function withWeights(
   options: LossOptions & { readonly keepPenalty?: boolean } = {},
 ): Model {
   checkModel(model);
+  if (tagOf(weights) !== "Map" || ![...weights.values()].every((one) => isObject(one) && "dims" in one)) {
+    throw new UsageError("weights are a Map of tensors by name, as in trainer.state().parameters");
+  }
   const injected = model.proto.metadataProps?.some(({ key }) => key === markKey) ?? false;
   const original = injected && !options.keepPenalty ? strip(model) : model;
   const names = new Set((original.proto.graph?.initializer ?? []).map(({ name }) => name ?? ""));

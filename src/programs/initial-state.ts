@@ -1,3 +1,4 @@
+import { checkFields } from "../check-arguments.ts";
 import { SorthError } from "../errors.ts";
 import { Graph } from "../graph/graph.ts";
 import { graphToProto } from "../graph/proto.ts";
@@ -18,6 +19,7 @@ import type { StatePort } from "./step-ports.ts";
  * await writeModel(initialState(step), "step.initial.onnx");
  */
 export function initialState(step: Pick<Step, "ports" | "initial" | "model">): Model {
+  checkFields("a step is what buildStep gives", step, "ports", "initial", "model");
   const opset = Number(step.model.proto.opsetImport.find(({ domain }) => !domain)?.version ?? 18);
   const graph = new Graph("initial_state", new Map([["", opset]]));
   for (const [name, tensor] of initialTensors(step)) {

@@ -1,6 +1,6 @@
 import { checkMatches, matchesAny } from "../analysis/name-patterns.ts";
 import { listed, UsageError } from "../errors.ts";
-import { checkPattern } from "../known-options.ts";
+import { checkOptions, checkPattern } from "../known-options.ts";
 import { checkNumber, count, notNegative } from "../numbers.ts";
 import type { GradientTransformation } from "../optimizers/transformation.ts";
 import type { ParameterGroup, UpdateOptions } from "./options.ts";
@@ -62,6 +62,7 @@ export function grouped(
 }
 
 function checkGroup(group: ParameterGroup): void {
+  checkOptions("a group of parameters", group);
   const { match, learningRate, weightDecay, freezeUntil } = group;
   checkPattern("match", match);
   checkNumber(`the learning rate of the group ${match.source}`, learningRate, notNegative);

@@ -82,6 +82,7 @@ export async function prepare(
   }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
+  if (asked.penalties) (await import("../penalties/plan-names.ts")).checkPlanNames(asked.penalties);
   checkNoArtifact(graph);
   const teacher = await teaching(asked);
   const given = teacher?.options ?? asked;

@@ -1,10 +1,11 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
-import type { OrtCheckpoint } from "../artifacts/checkpoint.ts";
+import { checkCheckpoint, type OrtCheckpoint } from "../artifacts/checkpoint.ts";
 import { bufferSuffix } from "../artifacts/format.ts";
 import { toForwardPart } from "../artifacts/forward-part.ts";
 import { type NamedOptimizer, readOptimizerModel } from "../artifacts/read-optimizer-model.ts";
 import { artifactKind, trainingModelOf } from "../artifacts/training-model.ts";
 import { patternOfNames } from "../block/bounded-pattern.ts";
+import { checkFields } from "../check-arguments.ts";
 import { FileError, SorthError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf } from "../graph/model-graph.ts";
@@ -71,6 +72,7 @@ const renamed = (slots: Slots, names: readonly (readonly [string, string])[]): S
  */
 export function rescueModel(training: Model, checkpoint: OrtCheckpoint, optimizer?: Model): RescuedModel {
   const graph = graphOf(training);
+  checkCheckpoint(checkpoint);
   const kind = artifactKind(graph);
   const parts = trainingModelOf(graph, new Set(checkpoint.frozen.map(({ name }) => name)));
   if (!parts) {
@@ -151,16 +153,15 @@ function checkFits(
 /**
  * A run's state as a checkpoint from which ONNX Runtime's training API can continue. Parameters, statistics and optimizer
  * state are the run's; everything else (order, frozen weights, the user's entries) comes from the checkpoint it started with.
- * @param learningRate - written for the optimizer; default: the old checkpoint's, else 0.001
+ * @param given - the learning rate that is written for the optimizer; default: the old checkpoint's, else 0.001
  *
  * @example
  * await writeCheckpoint("checkpoint-20", checkpointOf(trainer.state(), before));
  */
-export function checkpointOf(
-  state: TrainerState,
-  before: OrtCheckpoint,
-  learningRate = before.optimizer?.learningRate ?? 1e-3,
-): OrtCheckpoint {
+export function checkpointOf(state: TrainerState, before: OrtCheckpoint, given?: number): OrtCheckpoint {
+  checkCheckpoint(before);
+  checkFields("a state is what trainer.state() gives", state, "parameters", "statistics", "slots");
+  const learningRate = given ?? before.optimizer?.learningRate ?? 1e-3;
   const now = (tensor: Tensor) =>
     state.parameters.get(tensor.name) ?? state.statistics.get(tensor.name) ?? tensor;
   const theirNames = slotNames.map(([theirs, ours]) => [ours, theirs] as const);

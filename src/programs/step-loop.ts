@@ -1,4 +1,5 @@
 import { stepPrefix } from "../analysis/block-nodes.ts";
+import { checkFields } from "../check-arguments.ts";
 import { bodyFromGraph } from "../graph/body-graph.ts";
 import { Emit } from "../graph/emit.ts";
 import { typed } from "../graph/emit-base.ts";
@@ -27,6 +28,7 @@ const inner = `${stepPrefix}loop/`;
  * session.run({ steps: BigInt64Array.of(8n), input: x, labels, learning_rate: rates, … }); // x: [8, batch, …]
  */
 export function stepLoop(step: Step): Step {
+  checkFields("a step is what buildStep gives", step, "ports", "model");
   const { ports } = step;
   const body = takeGraph(step);
   const named = (names: readonly string[]) => names.map((name) => body.valueNamed(name));

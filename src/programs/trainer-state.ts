@@ -1,6 +1,8 @@
-import { RuntimeError, SorthError } from "../errors.ts";
+import { RuntimeError, SorthError, UsageError } from "../errors.ts";
+import { tagOf } from "../known-options.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import type { AverageKind } from "../optimizers/averages.ts";
+import { isObject, whatIs } from "../what-is.ts";
 import { inModel } from "./state-layout.ts";
 import type { StatePort, StepPorts } from "./step-ports.ts";
 
@@ -80,6 +82,15 @@ interface StateInputs {
 
 /** The same state under the names of the session's inputs. @throws SorthError for what the session does not have */
 export function sessionTensors(ports: StateInputs, state: Partial<TrainerState>): Map<string, Tensor> {
+  for (const kind of ["parameters", "statistics", "shared", "slots"] as const) {
+    const given: unknown = state[kind];
+    const isMap = tagOf(given) === "Map";
+    if (given !== undefined && !(isMap && [...(given as Map<string, unknown>).values()].every(isObject))) {
+      throw new UsageError(
+        `${kind} of a state are a Map by name, as trainer.state() gives them, not ${whatIs(given)}`,
+      );
+    }
+  }
   const tensors = new Map<string, Tensor>();
   const missing = (name: string) => new SorthError(`the state names "${name}", which this run does not have`);
   for (const [kind, list] of [

@@ -97,7 +97,10 @@ export async function trainingGradients(
   ownForm = false,
 ): Promise<TrainingGradients> {
   const passes = trainingForm(model, options);
-  const precision = options.precision && (await import("./precision.ts")).halfPrecision(options.precision);
+  const precision =
+    options.precision === undefined
+      ? undefined
+      : (await import("./precision.ts")).halfPrecision(options.precision);
   const program = await prepare(model, options, probe, {
     ...{ passes, masters: true, describes: setsApart(options), shards: options.shards ?? 1 },
   });

@@ -1,5 +1,8 @@
+import { checkText } from "../check-arguments.ts";
+import { UsageError } from "../errors.ts";
 import { parsedJson } from "../json.ts";
 import { countFromZero } from "../numbers.ts";
+import { whatIs } from "../what-is.ts";
 
 /** Figures of a step. A figure that the record lacks is NaN. */
 export interface StepPoint {
@@ -85,6 +88,9 @@ export interface RunRecord {
  * @param events - as {@link Trainer.fit} and {@link observe} yield them, or parsed lines of `run.jsonl`
  */
 export function runRecord(events: Iterable<unknown>): RunRecord {
+  if (!isObject(events) || !(Symbol.iterator in events)) {
+    throw new UsageError(`events are a list, as fit yields them, not ${whatIs(events)}`);
+  }
   const record = new RecordBuilder();
   for (const event of events) record.add(event);
   return record.build();
@@ -97,6 +103,7 @@ export function runRecord(events: Iterable<unknown>): RunRecord {
  * const { epochs } = parseRunRecord(await readFile("trained.run/run.jsonl", "utf8"));
  */
 export function parseRunRecord(text: string): RunRecord {
+  checkText("run.jsonl", text);
   const lines = text.split("\n").filter((line) => line.trim() !== "");
   return runRecord(lines.map(parsedJson));
 }

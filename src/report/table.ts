@@ -1,4 +1,5 @@
 import CliTable3 from "cli-table3";
+import { checkList } from "../check-arguments.ts";
 import { visible, visibleLines } from "../visible.ts";
 
 /** A column of a {@link formatTable}. */
@@ -35,6 +36,8 @@ export function formatTable(
   rows: readonly (readonly string[])[],
   paint: (heading: string) => string = (heading) => heading,
 ): string {
+  checkList("columns of a table", columns);
+  checkList("rows of a table", rows);
   const heads = columns.map(({ heading }) => paint(heading));
   const all = [heads, ...rows.map((row) => columns.map((_, index) => oneLine(row[index] ?? "")))];
   const parts = Array.from({ length: Math.ceil(all.length / rowsAtOnce) }, (_, part) =>

@@ -20,6 +20,7 @@ import { checkPlanNames } from "../penalties/plan-names.ts";
 import { runOptionNames, updateOptionNames } from "../programs/option-names.ts";
 import type { ParameterGroup } from "../programs/options.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
+import { isObject, whatIs } from "../what-is.ts";
 import type { ChosenFit, EarlyStop, FitOptions, FitPlan } from "./fit-plan.ts";
 import type { OwnEvaluation } from "./own-evaluation.ts";
 import type { Backend } from "./step-session.ts";
@@ -70,7 +71,7 @@ export function checkFitOptions(dataset: Dataset, options: FitOptions, stored: F
     throw new UsageError("the run does not end early: leave out earlyStop (--no-early-stop)");
   }
   const stop = typeof options.earlyStop === "number" ? { patience: options.earlyStop } : options.earlyStop;
-  if (stop) {
+  if (stop !== undefined && stop !== false) {
     checkKnown("earlyStop", stop, earlyStopNames);
     checkNumber("the patience of early stopping", stop.patience, count);
     checkNumber("the minimum change of early stopping", stop.minimumChange, notNegative);
@@ -121,6 +122,9 @@ export function checkDecides(
 export function checkTrainerOptions(options: TrainerOptions, model: Model): void {
   checkModel(model);
   checkKnown("a Trainer", options, trainerOptionNames);
+  if (options.teacher !== undefined) checkModel(options.teacher);
+  // A number out of range is refused with what the model says of it.
+  if (typeof options.batch !== "number") checkNumber("batch", options.batch, count);
   checkNumber("the learning rate", options.learningRate, notNegative);
   checkNumber("the penalty's weight", options.penaltyWeight, notNegative);
   checkNumber("the penalty's share", options.penaltyShare, properShare);
@@ -147,7 +151,7 @@ export function checkTrainerOptions(options: TrainerOptions, model: Model): void
 /** @throws UsageError for a number that is not a positive integer, or is above 1 on a device that does not run Loop */
 export function checkStepsPerRun(wanted: number, { name, loops }: Pick<Backend, "name" | "loops">): void {
   if (!count.holds(wanted)) {
-    throw new UsageError(`the steps of a run are ${wanted}; give a whole number from 1 on, or auto`);
+    throw new UsageError(`the steps of a run are ${whatIs(wanted)}; give a whole number from 1 on, or auto`);
   }
   if (wanted === 1 || loops) return;
   throw new UsageError(
@@ -175,8 +179,10 @@ export function checkBuckets({
 /** @throws UsageError for an unknown scaling of pixels */
 export function checkNormalization(normalize: TrainerOptions["normalize"]): void {
   if (normalize === undefined || normalize === "0..1" || normalize === "none") return;
-  if (typeof normalize !== "object") {
-    throw new UsageError(`normalize takes "0..1", "none" or { mean, std }, not ${JSON.stringify(normalize)}`);
+  if (!isObject(normalize) || !Array.isArray(normalize.mean) || !Array.isArray(normalize.std)) {
+    throw new UsageError(
+      `normalize takes "0..1", "none" or { mean, std }, not ${typeof normalize === "string" ? `"${normalize}"` : whatIs(normalize)}`,
+    );
   }
   for (const number of normalize.mean) checkNumber("a mean of normalize", number, anyNumber);
   for (const number of normalize.std) checkNumber("a standard deviation of normalize", number, positive);

@@ -48,6 +48,7 @@ export async function evaluateModel(
 ): Promise<ModelEvaluation> {
   checkKnown("evaluateModel", options, evaluateNames);
   checkRunOptions(options, model, dataset);
+  if (options.objective !== undefined) termsOf(options.objective);
   checkNumber("the number of worst samples", options.worst, countFromZero);
   checkMetrics(options.metrics ?? []);
   const recorded = askedObjective(model, options);

@@ -1,7 +1,9 @@
 import { splitValidation, stepsPerEpoch } from "../data/batches.ts";
+import { checkDataset } from "../data/check-dataset.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { given } from "../given.ts";
+import { checkOptions } from "../known-options.ts";
 import { checkNumber, count, properShare } from "../numbers.ts";
 import type { TrainingCallback } from "./callbacks.ts";
 
@@ -145,6 +147,8 @@ export class Fitting {
 
   /** The step after which a fit ends. */
   totalSteps(dataset: Dataset, options: FitOptions, seed: number, batch: number): number {
+    checkDataset(dataset);
+    checkOptions("stepsLeft", options);
     const chosen = this.chosen(dataset, options);
     return stepsOf(chosen, stepsPerEpoch(splitOf(dataset, chosen, seed).train, batch)).totalSteps;
   }

@@ -63,6 +63,7 @@ export async function* predict(
 ): AsyncGenerator<Prediction, void, undefined> {
   checkKnown("predict", options, predictNames);
   checkRunOptions(options, model, dataset);
+  if (options.objective !== undefined) termsOf(options.objective);
   const found = answersFor(model, dataset, options, runtime);
   if (!options.buckets) return yield* found;
   const inOrder: Prediction[] = [];

@@ -1,6 +1,8 @@
 import { stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { readCheckpoint } from "../artifacts/checkpoint-files-node.ts";
+import { checkText } from "../check-arguments.ts";
+import { checkKnown } from "../known-options.ts";
 import { readModel } from "../onnx/files-node.ts";
 import { type RescuedModel, rescueModel } from "../programs/rescue.ts";
 
@@ -21,6 +23,8 @@ export interface RescueFileOptions {
  * const trainer = await Trainer.rescue(run, { batch: 16 });
  */
 export async function rescueFiles(path: string, options: RescueFileOptions = {}): Promise<RescuedModel> {
+  checkText("the path of a training model", path);
+  checkKnown("rescueFiles", options, { checkpoint: true });
   const folder = dirname(path);
   const checkpoint = await readCheckpoint(options.checkpoint ?? join(folder, "checkpoint"));
   const optimizer = join(folder, "optimizer_model.onnx");

@@ -1,4 +1,5 @@
 import { brokenNumber } from "../analysis/unusable-numbers.ts";
+import { checkList, checkText } from "../check-arguments.ts";
 import { type DataIdentity, identityOf } from "../data/checksum.ts";
 import { learnCrc } from "../data/crc-checksum.ts";
 import type { Dataset } from "../data/dataset.ts";
@@ -12,6 +13,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { decodeTensors, encodeTensors } from "../programs/checkpoint.ts";
 import { inModel } from "../programs/state-layout.ts";
 import { type StepPorts, statePorts } from "../programs/step-ports.ts";
+import { whatIs } from "../what-is.ts";
 import { averageInputs } from "./averages.ts";
 import type { CheckpointKind, EvaluationResult } from "./events.ts";
 import type { FitOptions, FitPlan } from "./fit-plan.ts";
@@ -39,7 +41,10 @@ export interface StoredRun {
 }
 
 /** The name of a checkpoint's file. */
-const fileOf = (kind: CheckpointKind): string => `${kind}.safetensors`;
+function fileOf(kind: CheckpointKind): string {
+  if (typeof kind === "string" && /^(last|best|epoch-\d+)$/.test(kind)) return `${kind}.safetensors`;
+  throw new UsageError(`a checkpoint is last, best or epoch-N, not ${whatIs(kind)}`);
+}
 
 /** Reads a checkpoint from a folder. @throws SorthError when it is missing or damaged */
 export async function readRun(
@@ -47,6 +52,7 @@ export async function readRun(
   kind: CheckpointKind,
   { files }: Pick<TrainerRuntime, "files">,
 ): Promise<StoredRun> {
+  checkText("the folder of a run", folder);
   const name = fileOf(kind);
   const where = `${folder}/${name}`;
   const bytes = await files.read(folder, name).catch((error: unknown) => {
@@ -139,6 +145,9 @@ export async function writeRun(
   { files }: Pick<TrainerRuntime, "files">,
   { model, session, ports, options, position, fit, isSaved }: WrittenRun,
 ): Promise<void> {
+  checkText("the folder of a run", folder);
+  checkList("kinds of checkpoints", kinds);
+  for (const kind of kinds) fileOf(kind);
   const { parameters, statistics, average } = ports;
   const [state, broken] = [await session.readState(), await session.brokenNumber()];
   if (broken !== undefined) {

@@ -1,6 +1,7 @@
 import type { LoraOptions } from "../adapters/adapter.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { UsageError } from "../errors.ts";
+import { checkOptions } from "../known-options.ts";
 import type { Metric } from "../metrics/metric.ts";
 import type {
   LossOptions,
@@ -91,10 +92,9 @@ export function backendNamed(name: string | undefined, backends: readonly [Backe
 }
 
 /** @throws UsageError for updates of another run where groups count the steps of this one */
-export function checkTakesOver(
-  { groups = [] }: TrainerOptions,
-  { updates = 0 }: Partial<TrainerState>,
-): void {
+export function checkTakesOver({ groups = [] }: TrainerOptions, state: Partial<TrainerState>): void {
+  checkOptions("takeOver", state);
+  const { updates = 0 } = state;
   if (updates === 0 || groups.every(({ freezeUntil }) => freezeUntil === undefined)) return;
   throw new UsageError(
     "a run that goes on from another one's optimizer state cannot freeze a group until a step: leave freezeUntil (freeze-until) out",

@@ -9,6 +9,7 @@ import { Emit } from "../graph/emit.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import type { Node } from "../graph/node.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkNumber, count } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { Tensor } from "../onnx/tensor.ts";
 import { withWeights } from "../programs/export.ts";
@@ -78,6 +79,7 @@ export async function batchNormStatistics(
 ): Promise<Map<string, Tensor>> {
   checkKnown("updateBatchNorm", options, optionNames);
   checkDataset(dataset);
+  checkNumber("batch", options.batch, count);
   const { samples = dataset.size, seed = 0, runningVariance = "onnx", statistics: wanted } = options;
   const original = graphOf(model);
   checkNoArtifact(original);

@@ -1,11 +1,15 @@
 import { afterWarmup, noWarmup, type WarmupOptions } from "./duration.ts";
 import type { Schedule, ScheduleEntry } from "./schedule.ts";
+import { checkNames } from "./schedule.ts";
 
 /** Options of {@link constant}. */
 export type ConstantOptions = WarmupOptions;
 
 /** A factor that is always 1, after a warmup if there is one. */
-export const constant = (rise: ConstantOptions = {}): Schedule => afterWarmup("constant", rise, () => 1);
+export const constant = (rise: ConstantOptions = {}): Schedule => {
+  checkNames(rise, constantEntry);
+  return afterWarmup("constant", rise, () => 1);
+};
 
 /** {@link constant} in the table. */
 export const constantEntry: ScheduleEntry = {

@@ -1,7 +1,7 @@
 import { count, share } from "../numbers.ts";
 import { halfCosine } from "./cosine.ts";
 import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link cosineRestarts}. */
 export interface CosineRestartsOptions extends WarmupOptions {
@@ -21,7 +21,9 @@ export interface CosineRestartsOptions extends WarmupOptions {
  * @example
  * cosineRestarts({ period: "1ep", growth: 2 })(101, 700, { stepsPerEpoch: 100 }); // 1: the second fall, of two epochs
  */
-export function cosineRestarts({ period, growth = 1, floor = 0, ...rise }: CosineRestartsOptions): Schedule {
+export function cosineRestarts(options: CosineRestartsOptions): Schedule {
+  checkNames(options, cosineRestartsEntry);
+  const { period, growth = 1, floor = 0, ...rise } = options;
   const name = "cosine-restarts";
   const first = durationOf(name, "period", period, 1);
   checkOption(name, "growth", growth, count);

@@ -1,6 +1,6 @@
 import { share } from "../numbers.ts";
 import { afterWarmup, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link cosine}. */
 export interface CosineOptions extends WarmupOptions {
@@ -16,7 +16,9 @@ export interface CosineOptions extends WarmupOptions {
  * @example
  * cosine({ warmup: 100, floor: 0.1 })(1, 1000); // 0.01
  */
-export function cosine({ floor = 0, ...rise }: CosineOptions = {}): Schedule {
+export function cosine(options: CosineOptions = {}): Schedule {
+  checkNames(options, cosineEntry);
+  const { floor = 0, ...rise } = options;
   checkOption("cosine", "floor", floor, share);
   return afterWarmup("cosine", rise, (step, totalSteps) =>
     halfCosine(Math.min(1, (step - 1) / Math.max(1, totalSteps)), floor),

@@ -16,7 +16,7 @@ type StepsOf = (totalSteps: number, run: ScheduledRun | undefined) => number;
 export function durationOf(schedule: string, option: string, value: ScheduleOption, least: 0 | 1): StepsOf {
   const { holds, words } = least === 0 ? countFromZero : count;
   if (typeof value === "number" && holds(value)) return () => value;
-  const [, text = "", unit] = /^(\d*\.?\d+)(ep|%)$/.exec(String(value)) ?? [];
+  const [, text = "", unit] = /^(\d*\.?\d+)(ep|%)$/.exec(typeof value === "string" ? value : "") ?? [];
   const amount = Number(text);
   if (unit === undefined || (least > 0 && amount === 0)) {
     throw refused(option, schedule, `${words} (steps), or as in 2ep (epochs) or 10% (of the run)`, value);

@@ -1,6 +1,6 @@
 import { positive } from "../numbers.ts";
 import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkChoice, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkChoice, checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link exponential}. */
 export interface ExponentialOptions extends WarmupOptions {
@@ -20,12 +20,9 @@ export interface ExponentialOptions extends WarmupOptions {
  * @example
  * exponential({ factor: 0.5, every: 100, curve: "smooth" })(51, 1000); // 0.707
  */
-export function exponential({
-  factor,
-  every = "1ep",
-  curve = "stairs",
-  ...rise
-}: ExponentialOptions): Schedule {
+export function exponential(options: ExponentialOptions): Schedule {
+  checkNames(options, exponentialEntry);
+  const { factor, every = "1ep", curve = "stairs", ...rise } = options;
   const name = "exponential";
   const stepsOf = durationOf(name, "every", every, 1);
   checkOption(name, "factor", factor, positive);

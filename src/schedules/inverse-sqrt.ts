@@ -1,5 +1,6 @@
 import { type Duration, durationOf, noWarmup, riseOf, type WarmupOptions } from "./duration.ts";
 import type { Schedule, ScheduleEntry } from "./schedule.ts";
+import { checkNames } from "./schedule.ts";
 
 /** Options of {@link inverseSqrt}. */
 export interface InverseSqrtOptions extends WarmupOptions {
@@ -18,7 +19,9 @@ const usualScale = 10_000;
  * @example
  * inverseSqrt({ warmup: 100 })(401, 1000); // 0.5
  */
-export function inverseSqrt({ timescale = "warmup", ...rise }: InverseSqrtOptions = {}): Schedule {
+export function inverseSqrt(options: InverseSqrtOptions = {}): Schedule {
+  checkNames(options, inverseSqrtEntry);
+  const { timescale = "warmup", ...rise } = options;
   const name = "inverse-sqrt";
   const warmupOf = durationOf(name, "warmup", rise.warmup ?? 0, 0);
   const factor = riseOf(name, rise);

@@ -1,6 +1,6 @@
 import { share } from "../numbers.ts";
 import { afterWarmup, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link linear}. */
 export interface LinearOptions extends WarmupOptions {
@@ -16,7 +16,9 @@ export interface LinearOptions extends WarmupOptions {
  * @example
  * linear({ warmup: "10%" })(50, 1000); // 0.5
  */
-export function linear({ floor = 0, ...rise }: LinearOptions = {}): Schedule {
+export function linear(options: LinearOptions = {}): Schedule {
+  checkNames(options, linearEntry);
+  const { floor = 0, ...rise } = options;
   checkOption("linear", "floor", floor, share);
   return afterWarmup(
     "linear",

@@ -1,6 +1,6 @@
 import { positive } from "../numbers.ts";
 import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkOption, refused, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkNames, checkOption, refused, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link milestones}. */
 export interface MilestonesOptions extends WarmupOptions {
@@ -17,7 +17,9 @@ export interface MilestonesOptions extends WarmupOptions {
  * @example
  * milestones({ at: ["30ep", "60ep"] })(3001, 9000, { stepsPerEpoch: 100 }); // 0.1
  */
-export function milestones({ at, factor = 0.1, ...rise }: MilestonesOptions): Schedule {
+export function milestones(options: MilestonesOptions): Schedule {
+  checkNames(options, milestonesEntry);
+  const { at, factor = 0.1, ...rise } = options;
   const given = typeof at === "object" ? at : `${at}`.split("/").map(stepsOrText);
   if (given.length === 0) throw refused("at", "milestones", "a list with at least one step", "empty");
   const marks = given.map((mark) => durationOf("milestones", "at", mark, 1));

@@ -1,7 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { hyphened } from "../name-and-options.ts";
 import { decayRate, positive, properShare } from "../numbers.ts";
-import { checkChoice, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkChoice, checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** torch's momenta where the rate is highest, and where it is lowest. */
 const usual = { low: 0.85, high: 0.95 } as const;
@@ -37,6 +37,7 @@ export interface OneCycleOptions {
  * oneCycle()(1, 1000); // 0.04
  */
 export function oneCycle(options: OneCycleOptions = {}): Schedule {
+  checkNames(options, oneCycleEntry);
   const {
     pctStart = 0.3,
     divFactor = 25,

@@ -3,6 +3,7 @@ import { countFromZero, notNegative, properShare, share } from "../numbers.ts";
 import { afterWarmup, noWarmup, type WarmupOptions } from "./duration.ts";
 import {
   checkChoice,
+  checkNames,
   checkOption,
   figureAsked,
   figureOf,
@@ -43,6 +44,7 @@ export interface PlateauOptions extends WarmupOptions {
  * plateau({ patience: 1 })(401, 1000, { stepsPerEpoch: 100, validation }); // 0.1
  */
 export function plateau(options: PlateauOptions = {}): Schedule {
+  checkNames(options, plateauEntry);
   const { factor = 0.1, patience = 10, threshold = 1e-4, thresholdMode = "rel" } = options;
   const { cooldown = 0, floor = 0 } = options;
   const { monitor = "loss", mode = "auto" } = options;

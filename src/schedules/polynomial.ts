@@ -1,6 +1,6 @@
 import { positive, share } from "../numbers.ts";
 import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link polynomial}. */
 export interface PolynomialOptions extends WarmupOptions {
@@ -20,12 +20,9 @@ export interface PolynomialOptions extends WarmupOptions {
  * @example
  * polynomial({ power: 2 })(501, 1000); // 0.25
  */
-export function polynomial({
-  power = 1,
-  floor = 0,
-  steps = "100%",
-  ...rise
-}: PolynomialOptions = {}): Schedule {
+export function polynomial(options: PolynomialOptions = {}): Schedule {
+  checkNames(options, polynomialEntry);
+  const { power = 1, floor = 0, steps = "100%", ...rise } = options;
   const name = "polynomial";
   const stepsOf = durationOf(name, "steps", steps, 1);
   checkOption(name, "power", power, positive);

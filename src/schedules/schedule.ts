@@ -1,5 +1,7 @@
 import { UsageError } from "../errors.ts";
+import { checkKnown } from "../known-options.ts";
 import type { NumberRange } from "../numbers.ts";
+import { isObject, whatIs } from "../what-is.ts";
 
 /**
  * The factor of a learning rate or of a penalty's weight at a step. It must depend on its arguments only, so that a resumed run
@@ -64,6 +66,14 @@ export interface ScheduleEntry {
   readonly make: (options: never) => Schedule;
 }
 
+/** @throws UsageError for what holds no options, and for an option that the schedule does not have */
+export const checkNames = (given: object, { name, options }: Pick<ScheduleEntry, "name" | "options">): void =>
+  checkKnown(
+    `the schedule ${name}`,
+    given,
+    Object.fromEntries(Object.keys(options).map((option) => [option, true as const])),
+  );
+
 /** @throws UsageError unless the range holds the value of an option */
 export function checkOption(
   schedule: string,
@@ -93,5 +103,5 @@ export const refused = (
   value: ScheduleOption,
 ): UsageError =>
   new UsageError(
-    `option ${option} of the schedule ${schedule} must be ${expected}, not ${value === "" ? "nothing" : value}`,
+    `option ${option} of the schedule ${schedule} must be ${expected}, not ${value === "" ? "nothing" : isObject(value) ? whatIs(value) : String(value)}`,
   );

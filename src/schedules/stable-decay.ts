@@ -1,7 +1,7 @@
 import { share } from "../numbers.ts";
 import { halfCosine } from "./cosine.ts";
 import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkChoice, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkChoice, checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link stableDecay}. */
 export interface StableDecayOptions extends WarmupOptions {
@@ -21,7 +21,9 @@ export interface StableDecayOptions extends WarmupOptions {
  * @example
  * stableDecay({ decay: 200 })(901, 1000); // 0.5
  */
-export function stableDecay({ decay, curve = "linear", floor = 0, ...rise }: StableDecayOptions): Schedule {
+export function stableDecay(options: StableDecayOptions): Schedule {
+  checkNames(options, stableDecayEntry);
+  const { decay, curve = "linear", floor = 0, ...rise } = options;
   const name = "stable-decay";
   const stepsOf = durationOf(name, "decay", decay, 1);
   checkChoice(name, "curve", curve, ["linear", "cosine", "1-sqrt"]);

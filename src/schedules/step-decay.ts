@@ -1,6 +1,6 @@
 import { positive } from "../numbers.ts";
 import { afterWarmup, type Duration, durationOf, noWarmup, type WarmupOptions } from "./duration.ts";
-import { checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
+import { checkNames, checkOption, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Options of {@link stepDecay}. */
 export interface StepDecayOptions extends WarmupOptions {
@@ -17,7 +17,9 @@ export interface StepDecayOptions extends WarmupOptions {
  * @example
  * stepDecay({ every: 1000, factor: 0.1 })(1001, 5000); // 0.1
  */
-export function stepDecay({ every, factor, ...rise }: StepDecayOptions): Schedule {
+export function stepDecay(options: StepDecayOptions): Schedule {
+  checkNames(options, stepDecayEntry);
+  const { every, factor, ...rise } = options;
   const stepsOf = durationOf("step", "every", every, 1);
   checkOption("step", "factor", factor, positive);
   return afterWarmup(

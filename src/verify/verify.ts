@@ -3,12 +3,15 @@ import type { Probe } from "../analysis/probe.ts";
 import { isUnbiased } from "../analysis/unsafe-forms.ts";
 import { artifactKind } from "../artifacts/training-model.ts";
 import { type Block, blockOf } from "../block/block.ts";
-import { messageOf, SorthError } from "../errors.ts";
+import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
 import { reachFunctions } from "../inject/reach-functions.ts";
-import { checkKnown, type OptionNames } from "../known-options.ts";
+import { checkKnown, type OptionNames, tagOf } from "../known-options.ts";
+import { checkNumber, notNegative, seedNumber } from "../numbers.ts";
 import { checkModel } from "../onnx/check-model.ts";
 import type { Model } from "../onnx/model.ts";
+import { checkPlanNames } from "../penalties/plan-names.ts";
+import { whatIs } from "../what-is.ts";
 import { verifyArtifact } from "./artifact.ts";
 import { samplesForGradient, sharesOf, tooLarge } from "./budget.ts";
 import { dataFor } from "./data.ts";
@@ -39,6 +42,14 @@ export async function verify(
 ): Promise<VerifyReport> {
   checkKnown("verify", options, optionNames);
   checkModel(original);
+  checkNumber("seed", options.seed, seedNumber);
+  if (typeof options.budget !== "number") checkNumber("budget", options.budget, notNegative);
+  if (options.feeds !== undefined && tagOf(options.feeds) !== "Map") {
+    throw new UsageError(
+      `feeds are a Map of tensors by input, as sampleFeeds gives, not ${whatIs(options.feeds)}`,
+    );
+  }
+  checkPlanNames(options.penalties ?? []);
   const graph = graphOf(injected);
   const block = blockOf(graph);
   if (!block) {

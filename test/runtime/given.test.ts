@@ -89,7 +89,7 @@ const takers: Readonly<Record<string, (model: Model) => unknown>> = {
   predict: (model) => first(model, data),
   trainSeeds: (model) => trainSeeds(model, data, { ...how, seeds: [1] }),
   bench: (model) => bench(model, { ...how, backends: ["cpu"] }),
-  distribute: (model) => distribute(model, { ...how, folder: "never", shards: 2 } as never),
+  distribute: (model) => distribute(model, { ...how, output: "never", workers: 2 }),
   writeModel: (model) => writeModel(model, "never.onnx"),
   encodeModel: (model) => encodeModel(model),
   graphOf: (model) => graphOf(model),

@@ -1,6 +1,7 @@
 import { DataError } from "../../errors.ts";
 import { shapeText } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { checkDataset } from "../check-dataset.ts";
 import { type BatchArray, type Column, type Dataset, isPending, type TrainingPass } from "../dataset.ts";
 import {
   type Augmentation,
@@ -26,6 +27,7 @@ import { type ImageForm, imageForm } from "./image-form.ts";
  * trainer.fit(await augmentedDataset(train, { flip: true, crop: 4 }));
  */
 export function augmentedDataset(dataset: Dataset, changes: Augmentation): AugmentedDataset {
+  checkDataset(dataset);
   checkAugmentation(changes);
   const columns = [...(dataset.inputs?.values() ?? [])].filter(({ shape }) => imageForm(shape));
   if (columns.length === 0 && !(dataset.inputs === undefined && imageForm(dataset.x.shape))) {

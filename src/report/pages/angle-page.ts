@@ -1,3 +1,5 @@
+import { checkFields, checkList } from "../../check-arguments.ts";
+import { checkOptions } from "../../known-options.ts";
 import type { LayerAngles } from "../../measure/angle-report.ts";
 import type { ModelAngles } from "../angle-csv.ts";
 import { type Figure, figureText, responseFigures, weightFigures } from "../angle-figures.ts";
@@ -27,6 +29,15 @@ export function anglePage(
   models: readonly PageModel[],
   options: AnglePageOptions = {},
 ): Promise<string> {
+  checkList("models of angleReportPage", models);
+  checkOptions("angleReportPage", options);
+  for (const one of models) {
+    checkFields(
+      "a model of angleReportPage is { model, weights }, with what weightAngles gives",
+      one,
+      "weights",
+    );
+  }
   const names = shortNames(models.map(({ model }) => model));
   const title = `Angles between the units of ${names.join(", ")}`;
   const layers = [

@@ -1,5 +1,8 @@
+import { checkFields } from "../../check-arguments.ts";
+import { checkDataset } from "../../data/check-dataset.ts";
 import { type Dataset, mainColumn } from "../../data/dataset.ts";
 import { imageForm } from "../../data/images/image-form.ts";
+import { checkOptions } from "../../known-options.ts";
 import type { ClassFigures } from "../../metrics/class-metrics.ts";
 import type { LabelFigures } from "../../metrics/label-metrics.ts";
 import { elementCount } from "../../onnx/tensor.ts";
@@ -31,8 +34,12 @@ export async function evaluationPage(
   document: Document,
   evaluation: ModelEvaluation,
   dataset: Dataset,
-  { title = "Evaluation", facts = [], classes = [] }: EvaluationPageOptions = {},
+  options: EvaluationPageOptions = {},
 ): Promise<string> {
+  checkFields("an evaluation is what evaluateModel gives", evaluation, "worst", "samples");
+  checkDataset(dataset);
+  checkOptions("evaluationReportPage", options);
+  const { title = "Evaluation", facts = [], classes = [] } = options;
   const nameOf = (label: number | undefined) => (label === undefined ? "" : (classes[label] ?? `${label}`));
   const pictures = await Promise.all(evaluation.worst.map(({ sample }) => thumbnail(dataset, sample)));
   return pageText(

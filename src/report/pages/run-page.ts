@@ -1,3 +1,5 @@
+import { checkOptions } from "../../known-options.ts";
+import { isObject } from "../../what-is.ts";
 import { figureText } from "../angle-figures.ts";
 import { type CurvePoint, curves, ratioAxis, stackedCurves } from "../plots/curves.ts";
 import { clockText } from "../progress.ts";
@@ -20,7 +22,8 @@ export function runPage(
   run: RunRecord | Iterable<unknown>,
   options: RunPageOptions = {},
 ): Promise<string> {
-  const record = "steps" in run ? run : runRecord(run);
+  checkOptions("runReportPage", options);
+  const record = isObject(run) && "steps" in run ? (run as RunRecord) : runRecord(run as Iterable<unknown>);
   const { title = "Training run", facts = [] } = options;
   return pageText(document, title, (h) => [
     ...h.facts(...facts),
