@@ -12,7 +12,6 @@ const mostRead = 2 ** 22;
  */
 export function signOfConstant(whole: Tensor): string | undefined {
   const tensor = whole.beginning(mostRead);
-  const { dims } = tensor;
   const all = numbersOf(tensor);
   const part = Array.from({ length: Math.min(all.length, most) }, (_, i) => all[i] ?? 0);
   // Masks hold −inf or numbers so low that softmax turns them into zero.
@@ -23,6 +22,14 @@ export function signOfConstant(whole: Tensor): string | undefined {
     return "it holds two numbers, one of them 0: a mask";
   if (part.length > 2 && part.every(Number.isInteger))
     return "it holds whole numbers: a grid, a mask or a table";
+  return signOfSeries(tensor);
+}
+
+/** Recognizes progressions and tables of sines: numbers that not even the weight of a layer begins with. */
+export function signOfSeries(whole: Tensor): string | undefined {
+  const tensor = whole.beginning(mostRead);
+  const { dims } = tensor;
+  const all = numbersOf(tensor);
   if (isProgression(all, dims)) return "its numbers are evenly spaced";
   if (isTableOfSines(all, dims) || isWave(all, dims)) return "it is a table of sines";
   return undefined;

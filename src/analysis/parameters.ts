@@ -8,7 +8,7 @@ import { foldedFrom, isAnonymous, isLiteral, lastPart, notedKind } from "./expor
 import { frozenNormalization } from "./frozen-normalization.ts";
 import { namesOfValue, sourceNameOf } from "./known-names.ts";
 import { checkMatches, matchesAny } from "./name-patterns.ts";
-import { isFilled, signOfConstant } from "./number-signs.ts";
+import { isFilled, signOfConstant, signOfSeries } from "./number-signs.ts";
 import { scales } from "./quantized.ts";
 import { type Reading, Readings } from "./readings.ts";
 import { normalizations, plain, type Role } from "./roles.ts";
@@ -233,6 +233,9 @@ function refusal(value: Value, reading: Reading): { reason: string; doubt: boole
   const anonymous = isAnonymous(value) && foldedFrom(value).length === 0;
   if (!anonymous || !value.initializer) return undefined;
   if (dims.length === 0 && role !== "operand") return sure("it is an exporter's constant");
+  // Frequencies of positions, multiplied with the positions by an Einsum or a MatMul.
+  const series = role === "weight" && !computed ? signOfSeries(value.initializer) : undefined;
+  if (series) return sure(series);
   if (normalizations.has(node.op) && isFilled(value.initializer)) return sure("it is an exporter's constant");
   if (computed && isFilled(value.initializer)) return sure("it is an exporter's constant");
   return undefined;

@@ -20,6 +20,7 @@ import { tieCopies } from "./cleanup/tie-copies.ts";
 import { expandBodies } from "./expansion/expand-bodies.ts";
 import { inlineFunctions } from "./expansion/inline-functions.ts";
 import { liftBodyConstants } from "./expansion/lift-body-constants.ts";
+import { placeByMask } from "./expansion/place-by-mask.ts";
 import { raiseWithBranches } from "./expansion/raise-with-branches.ts";
 import { readLastSelected } from "./expansion/read-last-selected.ts";
 import { resolveSequences } from "./expansion/resolve-sequences.ts";
@@ -63,6 +64,7 @@ export const passes = {
   resolveSequences,
   expandBodies,
   readLastSelected,
+  placeByMask,
   raiseWithBranches,
   writeOutProducts,
   // Cleanup

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Value } from "../../src/graph/node.ts";
+import { Tensor } from "../../src/onnx/tensor.ts";
 import type { GraphBuilder } from "../helpers/build-graph.ts";
 import { verdict } from "./verdict.ts";
 
@@ -77,3 +78,19 @@ test.each([
   };
   expect(verdict("val_2", added)).toBe(expected);
 });
+
+// As `dynamo=False` writes the positions of RT-DETR's encoder: positions × frequencies, by an outer product.
+test.each([
+  ["onnx::Einsum_982", 'not: weight of Einsum "y", but its numbers are evenly spaced'],
+  ["omega", 'weight: weight of Einsum "y"'],
+])(
+  "frequencies that an Einsum multiplies with positions are none if the exporter named them: %s",
+  (name, expected) => {
+    const spread = (b: GraphBuilder, x: Value) => {
+      const omega = Tensor.float(name, [4], [1, 0.1 ** 0.5, 0.1, 0.1 ** 1.5]);
+      const positions = b.op("Reshape", [x, b.int64("flat", [-1])], "positions");
+      return b.op("Einsum", [positions, b.graph.addInitializer(omega)], "y", { equation: "i,j->ij" });
+    };
+    expect(verdict(name, spread)).toBe(expected);
+  },
+);

@@ -45,6 +45,18 @@ export const expansionCases = {
     );
     return b.output(b.op("Gather", [rows, b.int64("last", -1)], "y", { axis: 1 }));
   },
+  // As PyTorch exports masked_scatter, by which LLaVA puts the features of an image in the place of its tokens.
+  placeByMask: () => {
+    const b = new GraphBuilder(18);
+    const [x, mask] = [b.input("x", [2, 3, 4]), b.input("mask", [2, 3, 1], "bool")];
+    const places = b.op("Expand", [mask, b.int64("shape", [2, 3, 4])], "everywhere");
+    const turned = b.op("Transpose", [b.op("NonZero", [places], "places")], "turned", { perm: [1, 0] });
+    const flat = b.op("Reshape", [b.input("rows", [5, 4]), b.int64("flat", [-1])], "in a row");
+    const zero = b.int64("zero", [0]);
+    const count = b.op("Gather", [b.op("Shape", [turned], "size"), zero], "count");
+    const first = b.op("Slice", [flat, zero, count, zero], "first");
+    return inferred(b.output(b.op("ScatterND", [x, turned, first], "y")));
+  },
   inlineFunctions: () => {
     const b = new DoubleBuilder(18, { local: 1 });
     const call = b.op("Block", [b.input("x", [2, 3], "double"), b.weight("w", [3, 2])], "y", {}, "local");

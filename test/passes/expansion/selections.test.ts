@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { Value } from "../../../src/graph/node.ts";
 import { graphToProto } from "../../../src/graph/proto.ts";
 import { Model } from "../../../src/onnx/model.ts";
 import { Tensor } from "../../../src/onnx/tensor.ts";
@@ -29,5 +30,73 @@ test.each([
       "w",
       "x",
     ]);
+  },
+);
+
+/** What is placed, and the mask: of numbers, or of whole rows. */
+interface Places {
+  readonly rows: (b: DoubleBuilder, turned: Value) => Value;
+  readonly mask: (b: DoubleBuilder) => Value;
+}
+
+/** The first of `rows` in the places of a mask, as both of PyTorch's exporters write masked_scatter. */
+const first = (rows: readonly number[]) => (b: DoubleBuilder, turned: Value) => {
+  const flat = b.op(
+    "Reshape",
+    [b.op("Tanh", [b.input("rows", rows, "double")], "bent"), b.int64("flat", [-1])],
+    "flat rows",
+  );
+  const zero = b.int64("zero", [0]);
+  return b.op(
+    "Slice",
+    [flat, zero, b.op("Gather", [b.op("Shape", [turned], "size"), zero], "count"), zero],
+    "first",
+  );
+};
+const ofRows = (b: DoubleBuilder) => b.input("mask", [2, 4], "bool");
+const everywhere = (b: DoubleBuilder) =>
+  b.op(
+    "Expand",
+    [b.op("Unsqueeze", [ofRows(b), b.int64("last", [-1])], "wide"), b.int64("all", [2, 4, 3])],
+    "everywhere",
+  );
+
+test.each<[string, Places]>([
+  ["as many rows as places", { rows: first([4, 3]), mask: everywhere }],
+  ["more rows than places", { rows: first([6, 3]), mask: everywhere }],
+  ["numbers that fill no rows", { rows: first([7, 2]), mask: everywhere }],
+  ["rows as they are", { rows: (b) => b.input("rows", [4, 3], "double"), mask: ofRows }],
+  [
+    "one number",
+    {
+      rows: (b, turned) => {
+        const count = b.op(
+          "Slice",
+          [b.op("Shape", [turned], "size"), b.int64("zero", [0]), b.int64("one", [1])],
+          "count",
+        );
+        return b.op("Expand", [b.input("rows", [], "double"), count], "filled");
+      },
+      mask: everywhere,
+    },
+  ],
+])(
+  "ScatterND in the places of a mask, %s: the numbers and gradients of the original",
+  async (_, { rows, mask }) => {
+    const b = new DoubleBuilder(17);
+    const x = b.op("Tanh", [b.input("x", [2, 4, 3], "double")], "hidden");
+    const turned = b.op("Transpose", [b.op("NonZero", [mask(b)], "places")], "turned", { perm: [1, 0] });
+    const placed = b.op("ScatterND", [x, turned, rows(b, turned)], "placed");
+    const y = b.op("MatMul", [placed, b.weight("w", [3, 2])], "y");
+    b.output(b.op("ReduceSum", [b.op("Mul", [y, y], "square")], "loss", { keepdims: 0 }));
+    const model = Model.fromProto(graphToProto(b.graph, { irVersion: 8 }));
+    const chosen = Tensor.of("mask", "bool", [2, 4], Uint8Array.of(0, 1, 1, 0, 1, 0, 0, 1));
+    const fed = b.graph.inputs.find(({ name }) => name === "rows");
+    const data = {
+      x: doubles("x", [2, 4, 3]),
+      rows: doubles("rows", (fed?.shape ?? []) as number[]),
+      mask: chosen,
+    };
+    expect(await checkGradients(model, data, { wrtInputs: /^(x|rows)$/ })).toEqual(["w", "x", "rows"]);
   },
 );
