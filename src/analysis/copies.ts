@@ -19,6 +19,8 @@ export interface Copy {
   readonly rows: number;
   /** The parameter's numbers, if the file holds only the repeated form. */
   readonly made: Tensor | undefined;
+  /** The copy's shape before it was repeated, if it is not that of the parameter. */
+  readonly once?: readonly number[];
 }
 
 /** Options of {@link findCopies}. */
@@ -36,12 +38,12 @@ export const findCopies = (graph: Graph, options: CopyOptions = {}): Copy[] => [
 ];
 
 /** The numbers of a copy. */
-export function copied({ name, dims, rows }: Copy, parameter: Tensor): Tensor {
+export function copied({ name, dims, rows, once }: Copy, parameter: Tensor): Tensor {
   const numbers = numbersOf(parameter);
   const length = elementCount(dims);
   const at = (i: number): number => {
     if (rows > 0) return (i % rows) * (length / rows) + Math.floor(i / rows);
-    return length === parameter.size ? i : repeatedIndex(i, dims, parameter.dims);
+    return length === parameter.size ? i : repeatedIndex(i, dims, once ?? parameter.dims);
   };
   const filled = Float64Array.from({ length }, (_, i) => numbers[at(i)] ?? 0);
   return parameter.type === "double"
@@ -66,6 +68,8 @@ function repeatedIndex(index: number, to: readonly number[], from: readonly numb
 /** Parameters that the exporter expanded, such as `cls` from [1, 1, 8] to [batch, 1, 8]. */
 function findRepeated(graph: Graph, { untie }: CopyOptions): Copy[] {
   const readings = new Readings(graph);
+  // A parameter that is stored in two repeated forms is one, if both hold the same numbers.
+  const added = new Map<string, Tensor>();
   return graph.initializers.flatMap((value): Copy[] => {
     const tensor = value.initializer;
     if (!tensor || !isFloat(value.type) || value.type === "float16" || value.type === "bfloat16") return [];
@@ -75,13 +79,15 @@ function findRepeated(graph: Graph, { untie }: CopyOptions): Copy[] {
     if (untie && matchesAny(untie, namesOfValue(value, readings))) return [];
     const sources = foldedFrom(value);
     const source = (sources.length === 1 && sources[0]) || "";
-    const known = graph.value(source)?.initializer;
+    const known = graph.value(source)?.initializer ?? added.get(source);
     const made = Tensor.float("", dims, narrowed(tensor, dims));
     const same = known && known.size === made.size && equal(numbersOf(known), numbersOf(made), 0);
-    const name = same ? source : source !== "" && !graph.value(source) ? source : `${value.name}/once`;
-    return [
-      { name: value.name, of: name, dims: tensor.dims, rows: 0, made: same ? undefined : made.named(name) },
-    ];
+    const free = source !== "" && !graph.value(source) && !added.has(source);
+    const name = same || free ? source : `${value.name}/once`;
+    const copy = { name: value.name, of: name, dims: tensor.dims, rows: 0 };
+    if (same) return [{ ...copy, made: undefined, ...(`${known.dims}` !== `${dims}` && { once: dims }) }];
+    added.set(name, made);
+    return [{ ...copy, made: made.named(name) }];
   });
 }
 

@@ -14,8 +14,16 @@ export const textsIn = (list: string): string[] =>
   [...list.slice(0, longestNote).matchAll(/'([^'\\\n]*)'/g)].map(([, text = ""]) => text);
 
 /** Values that PyTorch's exporter named after the operator that computed them, before it folded them. */
-const operatorName =
-  /^(_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|div|mul|add|sub|neg|exp|cat|stack|clone|contiguous|_to_copy|linear|matmul|mm|addmm|rsqrt|sqrt|pow|index|getitem|dot|mv|alias|detach|flip|roll|pad|fill|shape|value_\d+|m(in|ax)_val|\w*norm)(_\d+)?$/;
+const operatorName = new RegExp(
+  `^(${[
+    "_?unsafe_view|view|expand|unsqueeze|squeeze|slice|select|repeat|tile|permute|transpose|reshape|flatten|unflatten",
+    "div|mul|add|sub|rsub|neg|exp|log|abs|sign|floor|ceil|round|trunc|reciprocal|square|sqrt|rsqrt|pow|sin|cos|outer|clamp",
+    "linear|matmul|mm|bmm|addmm|einsum|dot|mv|sum|prod|amax|amin|maximum|minimum|cumsum|cumprod|all|any|where|masked_fill",
+    "cat|stack|concat|unbind|split|split_with_sizes|chunk|tril|triu|meshgrid|broadcast_to|repeat_interleave|remainder|fmod",
+    "gt|lt|ge|le|eq|ne|logical_\\w+|bitwise_\\w+|floor_divide|true_divide|select_scatter|slice_scatter|index_select|index_put",
+    "clone|copy|contiguous|_to_copy|index|getitem|gather|alias|detach|flip|roll|pad|fill|shape|value_\\d+|m(in|ax)_val|\\w*norm",
+  ].join("|")})(_\\d+)?$`,
+);
 
 /**
  * Literals: numbers written in the source code. `/model/constants/FLOAT/30.0` is onnxruntime-genai's, `Mu_Mulcst1` that of a

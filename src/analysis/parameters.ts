@@ -231,7 +231,20 @@ function refusal(value: Value, reading: Reading): { reason: string; doubt: boole
     return { reason: "it belongs to a BatchNorm that the network keeps frozen", doubt };
   }
   const anonymous = isAnonymous(value) && foldedFrom(value).length === 0;
-  if (!anonymous || !value.initializer) return undefined;
+  if (!value.initializer) return undefined;
+  // How many points a deformable attention reads, as a factor behind a layer.
+  if (
+    !anonymous &&
+    !learned &&
+    foldedFrom(value).length > 0 &&
+    plain.has(node.op) &&
+    isFilled(value.initializer)
+  )
+    return {
+      reason: "it is filled with one number, and the exporter computed it from no parameter",
+      doubt: true,
+    };
+  if (!anonymous) return undefined;
   if (dims.length === 0 && role !== "operand") return sure("it is an exporter's constant");
   // Frequencies of positions, multiplied with the positions by an Einsum or a MatMul.
   const series = role === "weight" && !computed ? signOfSeries(value.initializer) : undefined;

@@ -218,13 +218,14 @@ function turned(tensor: Tensor): Tensor {
 }
 
 /** A copy of a trained parameter in another layout (`copied`). */
-function copiedWeight({ name, of, dims, rows }: Copy, sources: WeightSources): WeightGraph {
+function copiedWeight({ name, of, dims, rows, once }: Copy, sources: WeightSources): WeightGraph {
   const b = new WeightGraphBuilder(sources, name);
   const { g } = b;
   const parameter = b.operand("weight", of);
   const size = elementCount(dims);
   if (rows > 0) return b.done(g.transpose(g.reshape(parameter, [rows, size / rows]), [1, 0]), dims);
-  return b.done(elementCount(parameter.shape) === size ? parameter : g.expand(parameter, dims), dims);
+  if (elementCount(parameter.shape) === size) return b.done(parameter, dims);
+  return b.done(g.expand(once ? g.reshape(parameter, once) : parameter, dims), dims);
 }
 
 /** The weight and the bias of a layer with its BatchNormalization in them (`foldBatchNorm`). */

@@ -51,11 +51,16 @@ test("a number that ONNX Runtime's optimizer shares between operators is none", 
   expect(verdict("ortshared_1_0_1_7_token_3", scaled)).toMatch(/but it is a single number$/);
 });
 
-// As PyTorch's default exporter folds a grid of affine_grid, the regions of a Swin's mask, and the 0 of a ReLU6.
+// As PyTorch's default exporter folds a grid of affine_grid, the regions of a Swin's mask, the 0 of a ReLU6, and RT-DETR's anchors.
 test.each([
   ["view_2", "['linspace', 'pad', 'pad_1', 'ones', 'view']", [2, 4]],
   ["val_1711", "['fill_18', 'shape_19', 'slice_252', 'val_1691', 'value_0_19']", [1, 4]],
   ["min_val_cast", "['min_val']", []],
+  [
+    "where",
+    "['_to_copy_4', 'all_1', 'arange_3', 'copy_1', 'gt', 'log', 'select_scatter_12', 'stack_1', 'view_14']",
+    [1, 4],
+  ],
 ] as const)("%s, which the exporter computed from its own values alone, is none", (name, from, dims) => {
   const masked = (b: GraphBuilder, x: Value) => {
     const w = b.weight(name, dims);
@@ -94,3 +99,16 @@ test.each([
     expect(verdict(name, spread)).toBe(expected);
   },
 );
+
+// As the default exporter folds D-FINE's share of a point, 1 / points, from a buffer, and a fresh scale of a layer from a parameter.
+test.each([
+  ["['n.num_points_scale', 'val_1']", /^not: scale of Mul "y", but it is filled with one number/],
+  ["['block.layer_scale', 'val_1']", /^scale: scale of Mul "y"/],
+])("a factor behind a layer that is filled with one number, from %s", (from, expected) => {
+  const scaled = (b: GraphBuilder, x: Value) => {
+    const factor = b.graph.addInitializer(Tensor.float("unsqueeze_12", [4], [0.5, 0.5, 0.5, 0.5]));
+    factor.metadata = new Map([["pkg.onnxscript.optimizer.folded_from", from]]);
+    return b.op("Mul", [b.op("MatMul", [x, b.weight("w", [4, 4])], "h"), factor], "y");
+  };
+  expect(verdict("unsqueeze_12", scaled)).toMatch(expected);
+});

@@ -59,6 +59,59 @@ describe("copies that exporters write", () => {
     expect(await run()).toEqual(before);
   });
 
+  // As Mask2Former's queries: [queries, width] in the file, and [queries, samples, width] folded by the exporter; twice in OneFormer.
+  test.each([true, false])(
+    "are those of a table with fewer axes, or of one another: the table in the file %s",
+    async (inFile) => {
+      const b = new GraphBuilder(17);
+      const queries = randomFloats("queries", 3 * width);
+      const rows = (count: number) =>
+        Array.from({ length: count }, (_, i) => queries.slice(i * width, (i + 1) * width)).flatMap((row) => [
+          ...row,
+          ...row,
+        ]);
+      const folded = (name: string, count: number) => {
+        const value = b.graph.addInitializer(Tensor.float(name, [count, 2, width], rows(count)));
+        value.metadata = new Map([["pkg.onnxscript.optimizer.folded_from", "['q.weight', 'unsqueeze_1']"]]);
+        return value;
+      };
+      const x = b.input("x", [3, 2, width]);
+      let y = b.op("Mul", [b.op("Add", [x, folded("repeat", 3)], "a"), folded("repeat_1", 3)], "m");
+      const first = b.op("Slice", [y, b.int64("0", [0]), b.int64("2", [2]), b.int64("0", [0])], "first");
+      y = b.op("Concat", [b.op("Add", [first, folded("repeat_2", 2)], "s"), y], "joined", { axis: 0 });
+      if (inFile)
+        y = b.op(
+          "MatMul",
+          [
+            b.graph.addInitializer(Tensor.float("q.weight", [3, width], queries)),
+            b.op("Reshape", [y, b.int64("flat", [width, -1])], "f"),
+          ],
+          "p",
+        );
+      b.output(b.op("ReduceMean", [y], "mean"));
+      const run = async () =>
+        (
+          await runModel(Model.fromProto(graphToProto(b.graph)).bytes, {
+            x: Tensor.float("x", [3, 2, width], randomFloats("x", 6 * width)),
+          })
+        ).mean?.numbers();
+      const before = await run();
+      const stored = new Map(b.graph.initializers.map((value) => [value.name, value.initializer as Tensor]));
+      const copies = runGraphPass(tieCopies(), b.graph);
+      checkGraph(b.graph);
+      expect(copies.map(({ name, of }) => `${name} of ${of}`)).toEqual([
+        "repeat of q.weight",
+        "repeat_1 of q.weight",
+        "repeat_2 of repeat_2/once",
+      ]);
+      for (const copy of copies)
+        expect(copied(copy, b.graph.valueNamed(copy.of).initializer as Tensor).numbers()).toEqual(
+          stored.get(copy.name)?.numbers(),
+        );
+      expect(await run()).toEqual(before);
+    },
+  );
+
   test("have the numbers of the parameter in their own layout", () => {
     const numbers = Tensor.float("p", [2, 3], [1, 2, 3, 4, 5, 6]);
     const copy = (dims: readonly number[], rows: number): Copy => ({

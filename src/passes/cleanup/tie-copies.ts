@@ -26,7 +26,7 @@ export const tieCopies = defineGraphPass({
 });
 
 /** Puts the nodes that compute a copy in its place. */
-function replace(graph: Graph, { name, of, dims, rows, made }: Copy): void {
+function replace(graph: Graph, { name, of, dims, rows, made, once }: Copy): void {
   const copy = graph.valueNamed(name);
   const parameter = made ? graph.addInitializer(made) : graph.valueNamed(of);
   const numbers = parameter.initializer as Tensor;
@@ -51,7 +51,7 @@ function replace(graph: Graph, { name, of, dims, rows, made }: Copy): void {
   }
   if (numbers.size === elementCount(dims)) reshape(dims);
   else {
-    reshape(dims.length === numbers.dims.length ? numbers.dims : now);
+    reshape(once ?? (dims.length === numbers.dims.length ? numbers.dims : now));
     value = add("Expand", [value, shape(dims)]);
   }
   if (value === parameter) value = add("Identity", [value]);
