@@ -25,6 +25,8 @@ const rolesOf: Readonly<Record<string, readonly (Role | null)[]>> = tableOf({
   DeformConv: [null, "weight", null, "bias"],
   GridSample: ["operand"],
   Attention: ["operand", "operand", "operand"],
+  ScatterND: ["operand", null, "operand"],
+  ScatterElements: ["operand", null, "operand"],
   Gather: ["embedding"],
   GatherND: ["embedding"],
   GatherElements: ["embedding"],

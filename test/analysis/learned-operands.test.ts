@@ -10,6 +10,14 @@ test.each<[string, (b: GraphBuilder, x: Value) => Value]>([
     (b, x) => b.op("DeformConv", [x, b.weight("w", [4, 3, 1, 1]), b.weight("offset", [1])], "y"),
   ],
   [
+    'operand: operand of ScatterND "y", by its place alone',
+    (b, x) => b.op("ScatterND", [x, b.int64("places", [0]), b.weight("w", [1, 4])], "y"),
+  ],
+  [
+    'operand: operand of ScatterElements "y", by its place alone',
+    (b, x) => b.op("ScatterElements", [x, b.int64("places", [0]), b.weight("w", [1, 4])], "y"),
+  ],
+  [
     'operand: operand of GridSample "y", by its place alone',
     (b, x) => b.op("GridSample", [b.weight("w", [1, 2, 3, 3]), x], "y"),
   ],

@@ -5,6 +5,7 @@ import type { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { replaceNode } from "../../graph/replace-node.ts";
+import type { Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { changes, definePass, unchanged } from "../pass.ts";
 
@@ -16,7 +17,7 @@ import { changes, definePass, unchanged } from "../pass.ts";
  *     →  n = Max(CumSum(Cast(mask)) - 1, 0); y = Where(mask, Gather(rows, n), x)
  *
  * Place k takes row k, where ScatterND needs as many rows as places: in every run that it accepts, the numbers are the same. `rows` may be
- * a Slice of more of them. A number repeated for all places is chosen as it is.
+ * a Slice of more of them. A number or a row that is repeated for all places (a mask token) is chosen as it is.
  */
 export const placeByMask = definePass({
   name: "place-by-mask",
@@ -29,7 +30,7 @@ export const placeByMask = definePass({
     if (found.length === 0) return unchanged("no ScatterND writes where a mask is true");
     await inferShapes(graph, probe, dimensions);
     const placements = found.flatMap((node) => placementOf(node) ?? []);
-    for (const placement of placements) replaceNode(graph, placement.node, [placed(emit, placement)]);
+    for (const { node, write } of placements) replaceNode(graph, node, [write(emit)]);
     return changes(
       placements.length,
       "placement",
@@ -40,10 +41,8 @@ export const placeByMask = definePass({
 
 interface Placement {
   readonly node: Node;
-  readonly data: Typed;
-  readonly mask: Typed;
-  /** Rows to place, of which the first ones are taken; or a single number for all places. */
-  readonly rows: Typed;
+  /** Writes the result of the node in another way. */
+  readonly write: (emit: Emit) => Typed;
 }
 
 const maker = (value: Value | null | undefined, op: string): Node | undefined =>
@@ -62,16 +61,22 @@ function maskOf(node: Node): Value | undefined {
 function placementOf(node: Node): Placement | undefined {
   const [data, , updates] = node.inputs;
   const mask = maskOf(node);
-  const rows = updates && sourceOf(updates);
-  const known = (value: Value | null | undefined): value is Typed =>
-    value?.type !== undefined && value.shape !== undefined;
-  return known(data) && known(mask) && known(rows) && size(rows) > 0 ? { node, data, mask, rows } : undefined;
+  if (!updates || !isKnown(data) || !isKnown(mask)) return undefined;
+  const row = repeatedIn(updates);
+  const filled = row && whereWhole(mask, row.shape, data.shape);
+  if (filled)
+    return { node, write: (emit) => choice(emit, filled(emit), emit.reshape(row, inner(row.shape)), data) };
+  const rows = sourceOf(updates);
+  return isKnown(rows) && size(rows) > 0
+    ? { node, write: (emit) => oneByOne(emit, data, mask, rows) }
+    : undefined;
 }
 
-/** What a ScatterND places: the tensor whose first rows are sliced out, or a number that is repeated. */
+const isKnown = (value: Value | null | undefined): value is Typed =>
+  value?.type !== undefined && value.shape !== undefined;
+
+/** The tensor that a ScatterND places, or whose first numbers are sliced out. */
 function sourceOf(updates: Value): Value | undefined {
-  const expanded = maker(updates, "Expand")?.inputs[0];
-  if (expanded && size(expanded) === 1) return expanded;
   const slice = maker(updates, "Slice");
   if (!slice) return updates;
   const [source, start, , axes, steps] = slice.inputs;
@@ -82,11 +87,35 @@ function sourceOf(updates: Value): Value | undefined {
     : undefined;
 }
 
+/** What an Expand repeats along new axes in front, if its own axes cannot grow, as it is or in one line. */
+function repeatedIn(updates: Value): Typed | undefined {
+  const line = maker(updates, "Reshape");
+  const flat = line && constantTensor(line.inputs[1])?.numbers().join() === "-1" ? line.inputs[0] : updates;
+  const row = maker(flat, "Expand")?.inputs[0];
+  return isKnown(row) && inner(row.shape).every((length) => length > 1) ? row : undefined;
+}
+
+/** A shape without the axes of length 1 in front. */
+function inner(shape: Shape): Shape {
+  const first = shape.findIndex((length) => length !== 1);
+  return first < 0 ? [] : shape.slice(first);
+}
+
+/** A mask of places that a row of this shape fills; undefined if there is none. */
+function whereWhole(mask: Typed, row: Shape, data: Shape): ((emit: Emit) => Typed) | undefined {
+  const whole = narrowed(mask);
+  const fits = (rank: number) => inner(row).length === 0 || `${data.slice(rank)}` === `${inner(row)}`;
+  if (whole && fits(whole.rank)) return whole.read;
+  return fits(mask.shape.length) ? () => mask : undefined;
+}
+
 const size = ({ shape }: Value): number => (shape ? elementCount(shape) : Number.NaN);
 
-function placed(emit: Emit, { data, mask, rows }: Placement): Typed {
-  const choose = (where: Typed, chosen: Typed): Typed => emit.where(atEnd(emit, where, data), chosen, data);
-  if (size(rows) === 1) return choose(mask, emit.reshape(rows, []));
+const choice = (emit: Emit, where: Typed, chosen: Typed, data: Typed): Typed =>
+  emit.where(atEnd(emit, where, data), chosen, data);
+
+/** Place k takes row k. */
+function oneByOne(emit: Emit, data: Typed, mask: Typed, rows: Typed): Typed {
   const whole = narrowed(mask);
   const places =
     whole && size(rows) % elementCount(data.shape.slice(whole.rank)) === 0 ? whole.read(emit) : mask;
@@ -97,7 +126,7 @@ function placed(emit: Emit, { data, mask, rows }: Placement): Typed {
   const flat = emit.cast(emit.reshape(places, length), "int32");
   const count = emit.op("CumSum", [flat, whole32(0)], length);
   const row = emit.op("Max", [emit.op("Sub", [count, whole32(1)], length), whole32(0)], length);
-  return choose(places, emit.gather(table, emit.reshape(row, places.shape)));
+  return choice(emit, places, emit.gather(table, emit.reshape(row, places.shape)), data);
 }
 
 /** A mask as wide as the data on all axes, or 1 on those that it lacks at the end. */

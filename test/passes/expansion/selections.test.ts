@@ -61,6 +61,21 @@ const everywhere = (b: DoubleBuilder) =>
     "everywhere",
   );
 
+/** A row for each of the places that the data choose. */
+function repeated(b: DoubleBuilder): Value {
+  const mask = b.graph.value("mask") as Value;
+  const whole = b.op("Cast", [b.op("Reshape", [mask, b.int64("all of it", [-1])], "flat mask")], "ones", {
+    to: 7,
+  });
+  const shape = b.op(
+    "Concat",
+    [b.op("ReduceSum", [whole], "count", { keepdims: 1 }), b.int64("width", [3])],
+    "row by row",
+    { axis: 0 },
+  );
+  return b.op("Expand", [b.input("rows", [3], "double"), shape], "filled");
+}
+
 test.each<[string, Places]>([
   ["as many rows as places", { rows: first([4, 3]), mask: everywhere }],
   ["more rows than places", { rows: first([6, 3]), mask: everywhere }],
@@ -80,6 +95,12 @@ test.each<[string, Places]>([
       mask: everywhere,
     },
   ],
+  // As the default exporter writes h[mask] = token.
+  [
+    "one row, in a line",
+    { rows: (b) => b.op("Reshape", [repeated(b), b.int64("line", [-1])], "in a line"), mask: everywhere },
+  ],
+  ["one row", { rows: repeated, mask: ofRows }],
 ])(
   "ScatterND in the places of a mask, %s: the numbers and gradients of the original",
   async (_, { rows, mask }) => {
