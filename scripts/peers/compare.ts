@@ -2,6 +2,7 @@ import type { Tensor } from "../../src/onnx/tensor.ts";
 import { foldedLike } from "./folded-layer.ts";
 import { NumberIndex } from "./number-index.ts";
 import type { Kind, Reference } from "./reference.ts";
+import { gradientLimit } from "./result.ts";
 
 /** A gradient that the tool computed: the name and the value of the initializer, and the gradient. */
 export interface OwnGradient {
@@ -22,6 +23,9 @@ export interface Comparison {
   /** Largest max|ours − float64| / max|float64| over the parameters, and the parameter that has it. */
   readonly error: number;
   readonly worst: string;
+  /** The parameters whose figure is above the limit, and the largest figure of the others. */
+  readonly off: readonly string[];
+  readonly otherError: number;
   /** The same figure for PyTorch's own float32 gradients, over the same parameters. */
   readonly pytorchError: number;
   /** Number of parameters whose exact gradient is zero, and the largest number found there, relative to the largest gradient. */
@@ -112,7 +116,10 @@ class Sums {
 }
 
 class Errors {
-  readonly figures = { error: 0, worst: "", pytorchError: 0, zeros: 0, zeroError: 0 };
+  readonly figures = {
+    ...{ error: 0, worst: "", pytorchError: 0, zeros: 0, zeroError: 0, otherError: 0 },
+    off: [] as string[],
+  };
   readonly #reference: Reference;
 
   constructor(reference: Reference) {
@@ -136,6 +143,8 @@ class Errors {
       return;
     }
     figures.pytorchError = Math.max(figures.pytorchError, float32Error / size);
+    if (distance / size > gradientLimit) figures.off.push(name);
+    else figures.otherError = Math.max(figures.otherError, distance / size);
     if (distance / size > figures.error) {
       figures.error = distance / size;
       figures.worst = name;

@@ -1,14 +1,13 @@
-import type { Probe } from "../../src/analysis/probe.ts";
 import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
 import { Tensor } from "../../src/onnx/tensor.ts";
 import type { OwnGradient } from "./compare.ts";
 
 /** A model's loss as a function of its initializers. */
 export interface LossModel {
-  /** Computes `loss` from `feeds`; other outputs are ignored. */
+  /** Computes `loss` when it is run; other outputs are ignored. */
   readonly model: Model;
   readonly loss: string;
-  readonly feeds: ReadonlyMap<string, Tensor>;
+  readonly run: Run;
 }
 
 /** Comparison of a gradient with differences of the loss. */
@@ -19,8 +18,13 @@ export interface DirectionalCheck {
   readonly rounding: number;
 }
 
+/** Runs a model and gives its outputs. */
+type Run = (model: Model) => Promise<ReadonlyMap<string, Tensor>>;
+
 /** Largest relative change of the loss by a step: above the rounding of float32, and small enough for curvature. */
-const change = 4e-3;
+const inFloat32 = 4e-3;
+/** The same in float64, where a step is so small that it crosses few kinks and turns no choice. */
+export const inFloat64 = 1e-5;
 /** Largest change of a parameter by a step, relative to its norm. */
 const move = 0.1;
 
@@ -29,9 +33,9 @@ const move = 0.1;
  * extrapolated. Each parameter moves along its own gradient and a random direction, all of them at once. In float32 such a difference is good to about 1e-3.
  */
 export async function directionalError(
-  { model, loss, feeds }: LossModel,
+  { model, loss, run }: LossModel,
   own: readonly OwnGradient[],
-  probe: Probe,
+  change = inFloat32,
 ): Promise<DirectionalCheck> {
   const random = generator(1);
   let predicted = 0;
@@ -68,11 +72,9 @@ export async function directionalError(
       }),
     );
     graph.initializer = (graph.initializer ?? []).map((tensor) => replaced.get(tensor.name ?? "") ?? tensor);
-    const results = await probe.run(encodeModel(Model.fromProto(proto)), fed);
+    const results = await run(Model.fromProto(proto));
     return results.get(loss)?.numbers()[0] ?? Number.NaN;
   };
-  const inputs = new Set((model.proto.graph?.input ?? []).map(({ name }) => name ?? ""));
-  const fed = new Map([...feeds].filter(([name]) => inputs.has(name)));
   const base = Math.abs(await at(0));
   const step = Math.min((change * base) / Math.abs(predicted), move / length);
   const slopeAt = async (h: number) => ((await at(h)) - (await at(-h))) / (2 * h);

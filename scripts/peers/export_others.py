@@ -2,7 +2,7 @@
 
 Run: npm run peers, which calls this as: python scripts/peers/export_others.py FOLDER [NAME …]
 Writes NAME.onnx and NAME.safetensors (inputs, and labels for the output that its metadata names), and one line of JSON
-for each, as export.py does. What is there already is not made again.
+for each, as export.py does. What is there already, made with the same versions, is not made again.
 """
 
 import json
@@ -17,10 +17,13 @@ import numpy as np
 import onnx
 from safetensors.numpy import save_file
 
+from versions import made_before, versions_of
+
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "KERAS_BACKEND": "tensorflow"}
 
 Maker = Callable[[Path], np.ndarray]
 MAKERS: dict[str, tuple[str, Maker]] = {}
+PACKAGES = {"skl2onnx": ["scikit-learn", "skl2onnx"], "tf2onnx": ["keras", "tensorflow", "tf2onnx"]}
 
 
 def sklearn(name: str, classify: bool, build: Callable[[], object]) -> None:
@@ -116,7 +119,16 @@ def declare_keras() -> None:
     keras("separable", (12, 12, 3), layers((12, 12, 3), *separable, *head))
     decoder = (layer("Conv2DTranspose", 8, 3, strides=2, **same, **relu), layer("UpSampling2D"), layer("Conv2D", 1, 3, **same))
     keras("autoencoder", (8, 8, 1), layers((8, 8, 1), layer("Conv2D", 8, 3, strides=2, **same, **relu), *decoder))
-    keras("conv1d", (20, 4), layers((20, 4), layer("Conv1D", 8, 3, dilation_rate=2, padding="causal", **relu), layer("GlobalMaxPooling1D"), layer("Dense", 3)))
+    keras(
+        "conv1d",
+        (20, 4),
+        layers(
+            (20, 4),
+            layer("Conv1D", 8, 3, dilation_rate=2, padding="causal", **relu),
+            layer("GlobalMaxPooling1D"),
+            layer("Dense", 3),
+        ),
+    )
     keras("lstm", (7, 6), layers((7, 6), layer("LSTM", 8), layer("Dense", 3)))
     keras("gru", (7, 6), layers((7, 6), layer("GRU", 8, return_sequences=True), layer("Dense", 3)))
     embedded = (layer("Embedding", 20, 8), layer("Conv1D", 8, 3, **relu), layer("GlobalAveragePooling1D"), layer("Dense", 2))
@@ -146,7 +158,7 @@ def declare_keras() -> None:
     keras("efficientnet-v2", (64, 64, 3), application("EfficientNetV2B0", include_preprocessing=False))
 
 
-def write_data(path: Path, model: onnx.ModelProto, x: np.ndarray) -> None:
+def write_data(path: Path, model: onnx.ModelProto, x: np.ndarray, versions: dict[str, str]) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -156,7 +168,7 @@ def write_data(path: Path, model: onnx.ModelProto, x: np.ndarray) -> None:
     results = dict(zip([output.name for output in session.get_outputs()], session.run(None, {name: x})))
     output = next(key for key, result in results.items() if result.dtype == np.float32)
     labels = np.random.default_rng(1).normal(size=results[output].shape).astype(np.float32)
-    save_file({f"feed/{name}": x, "labels": labels}, path, {"output": output})
+    save_file({f"feed/{name}": x, "labels": labels}, path, {"output": output, "versions": json.dumps(versions)})
 
 
 def main(folder: Path, names: list[str]) -> None:
@@ -169,14 +181,16 @@ def main(folder: Path, names: list[str]) -> None:
         if names and name not in names:
             continue
         path, data, problem = folder / f"{name}.onnx", folder / f"{name}.safetensors", None
+        versions = versions_of(PACKAGES[exporter])
         try:
-            if not data.exists():
+            if not made_before(data, versions, lambda metadata: json.loads(metadata.get("versions", "{}"))):
                 x = make(path)
-                write_data(data, onnx.load(path), x)
+                write_data(data, onnx.load(path), x, versions)
         except Exception as error:  # The report names it; the others go on.
             problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"[:300]
         family = "Keras" if name.startswith("keras") else "scikit-learn"
-        print(json.dumps({"name": name, "family": family, "exports": {exporter: problem}}), file=results, flush=True)
+        result = {"name": name, "family": family, "versions": versions, "exports": {exporter: problem}}
+        print(json.dumps(result), file=results, flush=True)
 
 
 if __name__ == "__main__":

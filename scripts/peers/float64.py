@@ -78,6 +78,12 @@ class Pad(OpRun):
         return (np.pad(x[tuple(cut)], amounts.clip(0), mode=mode or "constant", **options),)
 
 
+class GatherElements(OpRun):
+    def _run(self, x, indices, axis=None):
+        axis = axis or 0
+        return (np.take_along_axis(x, np.where(indices < 0, indices + x.shape[axis], indices), axis),)
+
+
 class Erf(OpRun):
     def _run(self, x):
         return (torch.erf(tensor_of(x)).numpy(),)
@@ -129,7 +135,7 @@ def main(path: str, reference: str, outputs: str) -> None:
     values = {
         name: x.astype(np.float64) if x.dtype == np.float32 else x for name, x in values.items() if name in inputs
     }
-    evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, MaxPool, AveragePool, Pad, Erf])
+    evaluator = ReferenceEvaluator(model, new_ops=[Conv, ConvTranspose, MaxPool, AveragePool, Pad, GatherElements, Erf])
     results = evaluator.run(None, values)
     names = [output.name for output in model.graph.output]
     save_file({name: np.array(result, order="C") for name, result in zip(names, results)}, outputs)

@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { writeModel } from "../../src/onnx/files-node.ts";
 import { decodeModel, encodeModel, Model } from "../../src/onnx/model.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
 import type { GradientModel } from "../../src/programs/differentiate.ts";
 import { pythonInterpreter } from "../python-environment.ts";
 import type { OwnGradient } from "./compare.ts";
@@ -22,19 +23,24 @@ export async function gradientsInFloat64(
   own: readonly OwnGradient[],
   reference: Reference,
 ): Promise<OwnGradient[]> {
+  const tensors = await inFloat64(withFolds(gradient.model, own, reference), reference);
+  return own.flatMap((entry) => {
+    const found = tensors.get(gradient.gradients.get(entry.name) ?? "");
+    return found ? [{ ...entry, gradient: found }] : [];
+  });
+}
+
+/** Runs a model in float64 on the data of a reference. */
+export async function inFloat64(run: Model, reference: Reference): Promise<ReadonlyMap<string, Tensor>> {
   const folder = dirname(reference.path);
   const model = join(folder, `float64-${process.pid}.onnx`);
   const outputs = join(folder, `float64-${process.pid}.safetensors`);
   try {
-    await writeModel(withFolds(gradient.model, own, reference), model, { force: true });
+    await writeModel(run, model, { force: true });
     execFileSync(pythonInterpreter("peers-python"), [script, model, reference.path, outputs], {
       stdio: ["ignore", "ignore", "pipe"],
     });
-    const { tensors } = readSafeTensors(outputs);
-    return own.flatMap((entry) => {
-      const found = tensors.get(gradient.gradients.get(entry.name) ?? "");
-      return found ? [{ ...entry, gradient: found }] : [];
-    });
+    return readSafeTensors(outputs).tensors;
   } finally {
     rmSync(model, { force: true });
     rmSync(outputs, { force: true });

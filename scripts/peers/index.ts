@@ -29,6 +29,8 @@ const reportFile = new URL("../../docs/peers.md", import.meta.url);
 interface Exported {
   readonly name: string;
   readonly family: string;
+  /** Versions of the packages that made the exports. */
+  readonly versions: Readonly<Record<string, string>>;
   /** The problem, or null, by `<exporter>.<mode>`. */
   readonly exports: Readonly<Record<string, string | null>>;
 }
@@ -74,9 +76,11 @@ function* exportedBefore(script: string): Generator<Exported> {
   }
 }
 
-async function check({ name, family }: Exported, kind: string, problem: string | null): Promise<PeerResult> {
+async function check(exported: Exported, kind: string, problem: string | null): Promise<PeerResult> {
+  const { name, family } = exported;
   const [exporter = "", mode = ""] = kind.split(".");
-  const identity = { name, family, exporter, mode };
+  const versions = { "onnxruntime-node": runtimeVersion(), ...exported.versions };
+  const identity = { name, family, exporter, mode, versions };
   if (problem) return { ...identity, status: "no export", note: problem };
   const path = join(folder, mode ? `${name}.${kind}.onnx` : `${name}.onnx`);
   const data = join(folder, `${name}.safetensors`);
@@ -98,31 +102,13 @@ function keep(result: PeerResult): void {
   const figure = (_: string, value: unknown) =>
     typeof value === "number" && !Number.isInteger(value) ? Number(value.toPrecision(3)) : value;
   writeFileSync(resultsFile, results.map((line) => `${JSON.stringify(line, figure)}\n`).join(""));
-  writeFileSync(reportFile, reportOf(results, versions()));
+  writeFileSync(reportFile, reportOf(results));
   console.log(
     `${result.name} ${result.exporter} ${result.mode}: ${result.status} ${result.error ?? result.directionalError ?? ""}`,
   );
 }
 
-/** Versions of the two sides, as installed here and as required there. */
-function versions(): Record<string, string> {
-  const runtime = JSON.parse(
-    readFileSync(join(root, "node_modules/onnxruntime-node/package.json"), "utf8"),
-  ) as { version: string };
-  const required = ["../requirements.txt", "requirements.txt"]
-    .flatMap((path) => readFileSync(new URL(path, import.meta.url), "utf8").split("\n"))
-    .flatMap((line) => (/^\w[\w-]*==/.test(line) ? [line.split("==") as [string, string]] : []));
-  const packages = new Map(required);
-  const shown = [
-    "torch",
-    "torchvision",
-    "timm",
-    "transformers",
-    "onnxscript",
-    "keras",
-    "tf2onnx",
-    "skl2onnx",
-  ];
-  const python = shown.flatMap((name) => (packages.has(name) ? [[name, packages.get(name)]] : []));
-  return { "onnxruntime-node": runtime.version, ...Object.fromEntries(python) };
+function runtimeVersion(): string {
+  const path = join(root, "node_modules/onnxruntime-node/package.json");
+  return (JSON.parse(readFileSync(path, "utf8")) as { version: string }).version;
 }

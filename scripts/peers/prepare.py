@@ -2,6 +2,8 @@
 
 import copy
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -15,13 +17,21 @@ RATES = ("p", "drop_prob", "drop_rate", "dropout", "attn_dropout_p")
 class WithLoss(nn.Module):
     """The mean squared distance of every float output from a target; targets are the inputs behind the network's own."""
 
-    def __init__(self, net: nn.Module, inputs: int) -> None:
+    def __init__(self, net: nn.Module, inputs: int, undetached: bool = False) -> None:
         super().__init__()
-        self.net, self.inputs = net, inputs
+        self.net, self.inputs, self.undetached = net, inputs, undetached
 
     def forward(self, *values: Tensor) -> Tensor:
-        outputs = float_outputs(self.net(*values[: self.inputs]))
+        with without_detach() if self.undetached else nullcontext():
+            outputs = float_outputs(self.net(*values[: self.inputs]))
         return sum(((y - t) ** 2).mean() for y, t in zip(outputs, values[self.inputs :], strict=True))
+
+
+@contextmanager
+def without_detach() -> Iterator[None]:
+    """Lets gradients pass where a network calls detach."""
+    with patch.object(Tensor, "detach", lambda tensor: tensor):
+        yield
 
 
 def float_outputs(result) -> list[Tensor]:
@@ -51,6 +61,9 @@ def scramble(net: nn.Module, inputs: tuple[Tensor, ...]) -> None:
     for parameter in net.parameters():
         if parameter.numel() == 1 or parameter.std() < 1e-3:
             parameter.add_(0.1 * torch.randn_like(parameter))
+        # Offsets of deformable attention begin at numbers that other constants hold too, such as 1 and 0.5.
+        elif (parameter * 8 == (parameter * 8).round()).any():
+            parameter.add_(0.01 * torch.randn_like(parameter))
     norms = [module for module in net.modules() if isinstance(module, NORMALIZATIONS) and module.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

@@ -13,6 +13,8 @@ interface Figures {
 }
 
 type About = Readonly<Record<Kind, Figures>> & {
+  /** Whether gradients pass where the network calls detach. */
+  readonly undetached?: boolean;
   /** For each folded layer, its own parameters and those of the BatchNorm behind it. */
   readonly standsFor: Readonly<Record<string, readonly string[]>>;
 };

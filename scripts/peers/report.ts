@@ -1,18 +1,15 @@
 import { directionalLimit, gradientLimit, lossLimit, type PeerResult, type Status } from "./result.ts";
 
-/** Versions of the packages behind the figures, for the head of the report. */
-export type Versions = Readonly<Record<string, string>>;
-
 const kinds = ["script.eval", "script.train", "dynamo.eval", "dynamo.train"] as const;
 
 /** The content of docs/peers.md: every architecture with its exports, then every export that is not a match, with the reason. */
-export function reportOf(results: readonly PeerResult[], versions: Versions): string {
+export function reportOf(results: readonly PeerResult[]): string {
   const torch = results.filter(({ exporter }) => exporter === "script" || exporter === "dynamo");
   const others = results.filter((result) => !torch.includes(result));
-  const made = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
   return `${[
     "# Gradients beside PyTorch's",
-    `Written by \`npm run peers\`; all figures are in [results.jsonl](../scripts/peers/results.jsonl). Made with ${made.join(", ")}.`,
+    `Written by \`npm run peers\`; all figures are in [results.jsonl](../scripts/peers/results.jsonl), each with the versions that made it.`,
+    madeWith(results),
     method,
     "## Outcome",
     summary(torch, others),
@@ -38,7 +35,9 @@ few samples amplify rounding.
   renames, transposes, splits, joins or reorders them. A gradient of several initializers that hold one parameter is their sum.
 - In inference mode exporters fold BatchNorm into the layer before it. Then PyTorch's gradients are those of the network folded the
   same way and in the same order of operations. What is folded in other ways is checked by a directional derivative (relative error up to ${directionalLimit}, which is what
-  differences of float32 losses can show; more where a parameter hardly moves the loss and its rounding alone makes more).
+  differences of float32 losses can show; more where a parameter hardly moves the loss and its rounding alone makes more). Where these fail, and for
+  a parameter of which the exporter computed with only one of the places that read it, the differences are taken in float64.
+- A network that calls \`detach\` is compared without: no file keeps it (\`--detach\` names such values).
 - The dynamo exporter writes BatchNorm in inference form whatever the mode; such a file is compared with PyTorch in
   inference mode (marked †).
 - A gradient below 1e-10 of the network's largest is zero in exact arithmetic (a bias before a BatchNorm with batch
@@ -51,6 +50,32 @@ beyond ONNX Runtime's probe are the largest of the four exports; parameters are 
 
 const othersIntroduction = `There is no second source of gradients here: the figure is the relative distance of the directional derivative from
 central differences of the loss in float32, over all parameters at once.`;
+
+/** What made the rows before each held its versions. Which of the two versions of transformers made a row is not known. */
+const before =
+  "onnxruntime-node 1.30.0, torch 2.15.0, torchvision 0.29.2, timm 1.0.31, transformers 5.23.0 or 5.24.0, diffusers 0.42.1, effdet 0.4.1, torch_geometric 2.8.1, onnxscript 0.7.2, keras 3.15.1, skl2onnx 1.20.0";
+
+/** The versions of the rows, each with the number of networks if not all of those that have versions were made with it. */
+function madeWith(results: readonly PeerResult[]): string {
+  const networks = new Map<string, Set<string>>();
+  for (const { name, versions } of results) {
+    for (const [part, version] of Object.entries(versions ?? {})) {
+      const key = `${part} ${version}`;
+      networks.set(key, (networks.get(key) ?? new Set()).add(name));
+    }
+  }
+  const own = new Set(results.flatMap(({ name, versions }) => (versions ? [name] : [])));
+  const parts = [...networks].map(([key, names]) =>
+    names.size === own.size ? key : `${key} (${names.size})`,
+  );
+  const older = new Set(results.flatMap(({ name, versions }) => (versions ? [] : [name])));
+  return [
+    own.size > 0 && `${own.size} networks: ${parts.join(", ")}.`,
+    older.size > 0 && `${older.size} networks, whose rows are older than the notes of versions: ${before}.`,
+  ]
+    .filter((line) => typeof line === "string")
+    .join("\n");
+}
 
 function summary(torch: readonly PeerResult[], others: readonly PeerResult[]): string {
   const statuses: readonly Status[] = ["match", "float32", "folded", "differs", "refused", "no export"];

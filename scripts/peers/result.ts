@@ -19,6 +19,8 @@ export interface PeerResult {
   readonly family: string;
   readonly exporter: string;
   readonly mode: string;
+  /** Versions of the packages that made the export and compared it; rows of before 2026-11-28, 23:00, have none. */
+  readonly versions?: Readonly<Record<string, string>>;
   readonly status: Status;
   /** The reason if the status is not "match"; otherwise a remark. */
   readonly note?: string;

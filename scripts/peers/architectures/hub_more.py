@@ -19,10 +19,10 @@ class Named(nn.Module):
         return tuple(result[name] for name in self.outputs)
 
 
-def hub(name: str, family: str, make, outputs: str, fixed: dict | None = None, **inputs) -> None:
+def hub(name: str, family: str, make, outputs: str, fixed: dict | None = None, undetached: bool = False, **inputs) -> None:
     """`make` gets the package transformers and builds the model; inputs are functions that draw a value."""
 
-    @architecture(family, name)
+    @architecture(family, name, undetached)
     def build():
         import transformers
 

@@ -8,23 +8,27 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Architecture:
-    """A network by name: `build` makes it with random weights, and inputs for it, from the global random state."""
+    """A network by name: `build` makes it with random weights, and inputs for it, from the global random state.
+
+    `undetached`: the network calls detach, which leaves no trace in an export; PyTorch's gradients are taken without it.
+    """
 
     name: str
     family: str
     build: Callable[[], tuple[nn.Module, tuple[Tensor, ...]]]
+    undetached: bool = False
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
 
 
-def architecture(family: str, name: str | None = None):
+def architecture(family: str, name: str | None = None, undetached: bool = False):
     """Registers a function that builds a network and its inputs; its name, with hyphens, is the architecture's."""
 
     def register(build):
         key = name or build.__name__.replace("_", "-")
         assert key not in ARCHITECTURES, key
-        ARCHITECTURES[key] = Architecture(key, family, build)
+        ARCHITECTURES[key] = Architecture(key, family, build, undetached)
         return build
 
     return register
