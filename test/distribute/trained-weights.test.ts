@@ -4,12 +4,13 @@ import { exportTemplate } from "../../src/distribute/export-template.ts";
 import {
   arrayDataset,
   type LoraOptions,
-  type Model,
+  Model,
   meanSquaredError,
   recoverBatchNorm,
   Tensor,
   Trainer,
 } from "../../src/index.ts";
+import { onnx } from "../../src/onnx/schema.js";
 import { numberToFloat16 } from "../../src/onnx/small-types.ts";
 import { nodeProbe } from "../../src/runtime/probe-node.ts";
 import { builtModel, GraphBuilder } from "../helpers/build-graph.ts";
@@ -71,6 +72,21 @@ const copies = (b: GraphBuilder) => {
   );
 };
 
+/** A table of two axes, also stored with one of its rows for each of two samples. */
+const repeated = (b: GraphBuilder) => {
+  const numbers = randomFloats("queries", 20);
+  const table = b.graph.addInitializer(Tensor.float("q.weight", [5, 4], numbers));
+  const rows = Array.from({ length: 5 }, (_, i) => numbers.slice(4 * i, 4 * i + 4)).flatMap((row) => [
+    ...row,
+    ...row,
+  ]);
+  const folded = b.graph.addInitializer(Tensor.float("repeat", [5, 2, 4], rows));
+  folded.metadata = new Map([["pkg.onnxscript.optimizer.folded_from", "['q.weight', 'unsqueeze_1']"]]);
+  const read = b.op("Gather", [table, b.input("x", [2, 5], "int64")], "read");
+  const sum = b.op("Add", [b.op("Transpose", [read], "t", { perm: [1, 0, 2] }), folded], "sum");
+  b.output(b.op("ReduceMean", [b.op("Tanh", [sum], "bent")], "y", { axes: [0], keepdims: 0 }));
+};
+
 const scaled = (b: GraphBuilder) => {
   const x = b.input("x", ["batch", 4, 5, 5]);
   const h = b.op("Conv", [x, b.weight("a", [6, 2, 3, 3]), b.weight("a.bias", [6])], "h", { group: 2 });
@@ -84,6 +100,17 @@ const scaled = (b: GraphBuilder) => {
   });
   b.output(b.op("Gemm", [b.op("Relu", [m], "r3"), b.weight("d", [5, 3])], "y"));
 };
+
+/** The model with what an exporter notes of its values. */
+function withNotes({ proto }: Model, { graph }: GraphBuilder): Model {
+  const notes = graph.initializers.filter(({ metadata }) => metadata.size > 0);
+  const infos = notes.map(({ name, metadata }) => {
+    const metadataProps = [...metadata].map(([key, value]) => ({ key, value }));
+    return new onnx.ValueInfoProto({ name, metadataProps });
+  });
+  proto.graph?.valueInfo?.push(...infos);
+  return Model.fromProto(proto);
+}
 
 const images = arrayDataset(
   Float32Array.from(randomFloats("data", 2400), (x) => 2 * x + 0.5),
@@ -134,6 +161,7 @@ const cases: Readonly<Record<string, Case>> = {
     computed: ["table", "table.merged"],
   },
   "a transposed copy": { build: copies, computed: ["onnx::MatMul_13"] },
+  "a table that is repeated for every sample": { build: repeated, computed: ["repeat"] },
   "a recovered BatchNorm": {
     build: scaled,
     recover: true,
@@ -146,7 +174,7 @@ test.each(Object.entries(cases))(
   async (_, { build, lora, recover, computed }) => {
     const b = new GraphBuilder(17);
     build(b);
-    const built = builtModel(b);
+    const built = withNotes(builtModel(b), b);
     const model = recover ? await recoverBatchNorm(built, images, { batch: 8, include: /^[hkm]$/ }) : built;
     const trainer = await Trainer.create(model, {
       objective: meanSquaredError(),
