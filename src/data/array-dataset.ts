@@ -155,6 +155,11 @@ export function arrayColumn(
     ...(table && { black: table[0] ?? 0 }),
     range,
     fill(indices, target) {
+      if (values.length === 0) {
+        throw new DataError(
+          `${name}: the numbers of ${key} are gone, since their buffer was transferred (postMessage, structuredClone): keep a copy here`,
+        );
+      }
       copyRows(name, values, size, width, indices, target, table);
     },
   };

@@ -133,6 +133,14 @@ export class Model {
   }
 
   /**
+   * Whether this is the model itself, and no Proxy of it, which cannot read its private fields.
+   * @internal
+   */
+  get isItself(): boolean {
+    return #proto in this;
+  }
+
+  /**
    * The bytes in pieces, in order; some may lie in a file.
    * @internal
    */

@@ -117,9 +117,10 @@ export function checkDecides(
 
 /**
  * Checks the options of a run that say nothing about its graph.
+ * @returns a copy of them, which the caller does not change
  * @throws UsageError for an unknown option, for a value that an option does not accept, and for what is no model
  */
-export function checkTrainerOptions(options: TrainerOptions, model: Model): void {
+export function checkTrainerOptions(options: TrainerOptions, model: Model): TrainerOptions {
   checkModel(model);
   checkKnown("a Trainer", options, trainerOptionNames);
   if (options.teacher !== undefined) checkModel(options.teacher);
@@ -146,6 +147,21 @@ export function checkTrainerOptions(options: TrainerOptions, model: Model): void
     if (["undefined", "string", "function"].includes(typeof schedule)) continue;
     throw new UsageError(`${name} takes a text, as in "cosine:warmup=100", or a function`);
   }
+  return ownCopy(options);
+}
+
+/** A copy of what the caller may change while the run goes on. */
+function ownCopy(options: TrainerOptions): TrainerOptions {
+  const { penalties, groups, metrics, buckets, dims, lora } = options;
+  return {
+    ...options,
+    ...(penalties && { penalties: penalties.map((one) => ("penalty" in one ? { ...one } : one)) }),
+    ...(groups && { groups: groups.map((group) => ({ ...group })) }),
+    ...(metrics && { metrics: [...metrics] }),
+    ...(buckets && { buckets: [...buckets] }),
+    ...(dims && { dims: { ...dims } }),
+    ...(lora && { lora: { ...lora } }),
+  };
 }
 
 /** @throws UsageError for a number that is not a positive integer, or is above 1 on a device that does not run Loop */

@@ -1,6 +1,8 @@
+import { UsageError } from "../errors.ts";
 import type { Step } from "../programs/step.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { Schedule, ScheduledRun } from "../schedules/schedule.ts";
+import { whatIs } from "../what-is.ts";
 import type { Position } from "./run-position.ts";
 import type { StepResult } from "./step-session.ts";
 import type { TimedOptions } from "./timed-options.ts";
@@ -60,7 +62,11 @@ export function scalarsOfSteps(
   const alone = ports.penalties.find(({ schedule }) => schedule === undefined)?.name ?? "";
   return Array.from({ length: done - position.step }, (_, i) => {
     const number = position.step + i + 1;
-    const factor = (schedule: Schedule | undefined) => schedule?.(number, totalSteps, run) ?? 1;
+    const factor = (schedule: Schedule | undefined): number => {
+      const found: unknown = schedule ? schedule(number, totalSteps, run) : 1;
+      if (typeof found === "number" && !Number.isNaN(found)) return found;
+      throw new UsageError(`a schedule gives ${whatIs(found)} for step ${number}: it must return a number`);
+    };
     const rateFactor = factor(options.schedule);
     const momentum = options.schedule?.momentum?.(number, totalSteps, run);
     return {

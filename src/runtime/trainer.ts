@@ -63,8 +63,8 @@ export class Trainer {
     made: typeof Trainer = Trainer,
   ): Promise<Trainer> {
     const { checkTrainerOptions, OwnEvaluation: Evaluation } = await import("./check-trainer-options.ts");
-    checkTrainerOptions(given, source);
-    const { options: asked, ...parts } = await runOptions(source, given);
+    const own = checkTrainerOptions(given, source);
+    const { options: asked, ...parts } = await runOptions(source, own);
     const backend = backendNamed(asked.backend, runtime.backends);
     await checkRuns(backend, asked);
     const { options, ...trained } = await trainedModel(source, asked, runtime);

@@ -257,11 +257,68 @@ describe("what would be passed over is refused:", () => {
     );
   });
 
+  it("a schedule that gives no number", async () => {
+    for (const given of [undefined, null, "1", Number.NaN, Promise.resolve(1)]) {
+      const own = await Trainer.create(model, { ...how, schedule: () => given as never });
+      await expect(own.fit(data).next()).rejects.toThrow(
+        /^a schedule gives .* for step 1: it must return a number/,
+      );
+      await own.release();
+    }
+  });
+
+  it("a dataset whose size is no number of samples, or that fills nothing", async () => {
+    for (const size of [Number.NaN, "8", 1.5]) {
+      const fit = trainer.fit({ ...data, size: size as never });
+      await expect(fit.next()).rejects.toThrow("the size of a dataset is its number of samples");
+    }
+    await expect(trainer.evaluate({ ...data, fill: undefined as never })).rejects.toThrow("a function fill");
+  });
+
+  it("arrays whose buffer was transferred", async () => {
+    const x = new Float32Array(8 * 784);
+    const gone = library.arrayDataset(x, new Int32Array(8), [1, 28, 28]);
+    structuredClone(x.buffer, { transfer: [x.buffer] });
+    await expect(trainer.evaluate(gone)).rejects.toThrow("the data: the numbers of x are gone");
+  });
+
+  it("a Proxy of a model, as reactive frameworks make", async () => {
+    const says =
+      "the model is wrapped in a Proxy, as Vue and MobX do: give the model itself (toRaw, markRaw)";
+    const proxy = new Proxy(model, {});
+    await expect(library.inspect(proxy)).rejects.toThrow(says);
+    await expect(Trainer.create(proxy, how)).rejects.toThrow(says);
+  });
+
   it("lists of numbers in the place of typed arrays", () => {
     expect(() => library.arrayDataset([0.5, 1] as never, new Int32Array(2), [1])).toThrow(
       "the data: x is a typed array, not an Array: write Float32Array.from(x), or Int32Array.from(x)",
     );
   });
+});
+
+it("options that the caller changes afterwards are those of the call", async () => {
+  const options = () => ({
+    ...{ ...how, learningRate: 0.01, penalties: [{ penalty: library.som(), weight: 2 }] },
+    groups: [{ match: /fc1/, learningRate: 0.5 }],
+  });
+  const [given, kept] = [options(), options()];
+  const changed = await Trainer.create(model, given);
+  Object.assign(given, { learningRate: 9, batch: 2, objective: undefined });
+  Object.assign(given.penalties[0] ?? {}, { weight: 0 });
+  given.penalties.length = 0;
+  Object.assign(given.groups[0] ?? {}, { learningRate: 0 });
+  const whole = await Trainer.create(model, kept);
+  const run = async (one: library.Trainer) => {
+    const found: number[] = [];
+    for await (const event of one.fit(data, { epochs: 2 }))
+      if (event.event === "step") found.push(event.loss);
+    await one.save(join(folder, "changed"));
+    const { options: stored } = await Trainer.resume(join(folder, "changed"));
+    await one.release();
+    return { found, rate: stored.learningRate, penalties: stored.penalties?.length };
+  };
+  expect(await run(changed)).toEqual(await run(whole));
 });
 
 it("typed arrays of another realm are those of this one", async () => {
