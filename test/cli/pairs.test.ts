@@ -118,6 +118,32 @@ describe.each([
   });
 });
 
+describe.each([2, 4, 5])("a model that fixes its batch at %d", (batch) => {
+  const name = `fixed${batch}`;
+  beforeAll(async () => {
+    written(`${name}.onnx`, (b) => {
+      b.output(b.op("MatMul", [b.input("x", [batch, width]), b.weight("w1", [width, 8])], "e"));
+    });
+    await cli("inject", at(`${name}.onnx`), "-o", at(`${name}.injected.onnx`));
+  });
+
+  test.each(["pairs-flat", "pairs", "triplets"])("is verified on as many rows of %s", async (data) => {
+    expect(await cli("verify", at(`${name}.injected.onnx`), "--data", at(`${data}.npz`))).toMatchObject({
+      code: 0,
+    });
+  });
+
+  test("refuses another batch with the one to give", async () => {
+    const flags = ["--data", at("pairs-flat.npz"), "--batch", "3"];
+    expect(await cli("verify", at(`${name}.injected.onnx`), ...flags)).toMatchObject({
+      ...{
+        code: 1,
+        stderr: expect.stringContaining(`the model fixes its batch size at ${batch}: use --batch ${batch}`),
+      },
+    });
+  });
+});
+
 describe("texts in columns called anchor, positive and negative", () => {
   const tokenizer = ["--tokenizer", "test/fixtures/text/word-pieces"];
 

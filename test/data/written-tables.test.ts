@@ -123,3 +123,18 @@ test("the index that pandas keeps in Parquet is not fed, unless it is asked for"
   const asked = await loadData(path, { columns: ["a", "__index_level_0__"] });
   expect(await numbers(asked.train)).toEqual([1, 10, 2, 20, 3, 30]);
 });
+
+test("1 and 0 beside true and false are the same; other numbers and words are texts", async () => {
+  const path = written("bits.csv", "a,y\nTrue,FALSE\nFALSE,1\n1,True\n0,0\n");
+  const { train, conversion } = await loadData(path);
+  const labels = new Float64Array(4);
+  const x = new Float64Array(4);
+  await train.fill([0, 1, 2, 3], x, labels);
+  expect([[...x], [...labels]]).toEqual([
+    [1, 0, 1, 0],
+    [0, 1, 1, 0],
+  ]);
+  expect(conversion?.classes).toBeUndefined();
+  const { train: others } = await loadData(written("words.csv", "a,y\nTrue,0\n2,1\nFALSE,1\n"));
+  expect(others.x.shape).toEqual([3]);
+});

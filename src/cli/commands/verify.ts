@@ -1,14 +1,16 @@
 import type { Command } from "commander";
+import { fedInputs, fixedBatches } from "../../analysis/dimensions.ts";
 import { blockOf } from "../../block/block.ts";
 import { conversionOf } from "../../data/conversion.ts";
 import { SorthError, UsageError } from "../../errors.ts";
 import { graphOf } from "../../graph/model-graph.ts";
 import { type Model, readModel, sampleFeeds, strip, verify } from "../../index.ts";
+import { sampleChunks } from "../../measure/sample-chunks.ts";
 import { visible } from "../../visible.ts";
 import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { addDimensionFlags, type DimensionFlags, dimensionsOf } from "../dimension-flags.ts";
 import { given, number, wholeNumber } from "../options.ts";
-import { readData } from "../read-data.ts";
+import { type ReadData, readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
 
 interface Flags extends SharedFlags, DimensionFlags, DataFlags {
@@ -54,11 +56,7 @@ export function define(command: Command, streams: CommandStreams): void {
     const { passed, checks } = await verify(original, injected, {
       ...dimensionsOf(flags),
       ...given({ seed: flags.seed, budget: flags.budget }),
-      ...(data && {
-        feeds: await sampleFeeds(injected, data.train, flags.batch ?? defaultSamples, {
-          ...{ normalize: data.normalize, onMessage: (message) => terminal.note(message) },
-        }),
-      }),
+      ...(data && { feeds: await samplesOf(injected, data, flags, terminal) }),
     });
     const { green, red, dim } = terminal.colors;
     const marks = { passed: green("passed"), failed: red("FAILED"), noted: dim("noted ") };
@@ -69,6 +67,17 @@ export function define(command: Command, streams: CommandStreams): void {
     const failed = checks.filter(({ status }) => status === "failed").length;
     if (!passed) throw new SorthError(`${failed} of ${checks.length} checks failed on ${injectedPath}`);
   });
+}
+
+/** The first samples of data: as many as the flag says, else as the model fixes. */
+async function samplesOf(model: Model, { train, normalize }: ReadData, { batch }: Flags, terminal: Terminal) {
+  const graph = graphOf(model);
+  const [fixed] = fixedBatches(fedInputs(graph));
+  const count = batch ?? fixed ?? defaultSamples;
+  const onMessage = (message: string) => terminal.note(message);
+  const feeds = await sampleFeeds(model, train, count, { normalize, onMessage });
+  // Several inputs of a sample may be more rows than the model takes at once.
+  return fixed === count ? (sampleChunks(graph, feeds, fixed).chunks[0] ?? feeds) : feeds;
 }
 
 /** Restores the original model from an injected one. @throws UsageError when nothing was injected into it */

@@ -72,6 +72,8 @@ class ColumnSurvey {
   #numbers = 0;
   #textCount = 0;
   #truths = 0;
+  /** Whether all numbers are 1 or 0, which beside true and false are the same. */
+  #isTruth = true;
   #length: number | undefined;
   #other: { row: number; length: number } | undefined;
   #missing = 0;
@@ -125,6 +127,7 @@ class ColumnSurvey {
     } else {
       if (!Number.isFinite(number)) throw this.#error(row, `holds ${number}; remove or replace such values`);
       this.#numbers += 1;
+      if (number !== 0 && number !== 1) this.#isTruth = false;
     }
     if (this.#texts.size <= mostCategories) this.#texts.add(textIn(cell));
   }
@@ -147,6 +150,8 @@ class ColumnSurvey {
         `${this.#source.name}: column "${this.#name}" holds more than ${mostCategories} different texts${mixed}; choose other columns with --columns`,
       );
     }
+    const isMixed = this.#truths > 0 && this.#numbers > 0 && this.#isTruth && this.#textCount === 0;
+    if (isMixed) this.#isText = false;
     return {
       ...{ name: this.#name, at: this.at, missing: this.#missing, gaps: this.#gaps },
       kind: isList ? "list" : this.#isText ? "category" : "number",
