@@ -30,10 +30,7 @@ export function toForwardPart(
 ): void {
   const { graph, loss, parameters, frozen } = training;
   graph.outputs.splice(0, graph.outputs.length, loss, ...keep);
-  graph.prune();
-  for (const input of [...graph.inputs]) {
-    if (!training.inputs.includes(input) && input.uses.size === 0) graph.removeInput(input);
-  }
+  graph.pruneInputs((input) => training.inputs.includes(input));
   for (const value of [...parameters.map((parameter) => parameter.value), ...frozen]) {
     if (graph.inputs.includes(value)) graph.inputToInitializer(value, weightOf(value));
   }

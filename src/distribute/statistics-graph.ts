@@ -51,8 +51,7 @@ export async function statisticsGraph(
   const named = statistics.map(({ state, value, factor }, i) => ({
     ...{ state, factor, output: program.output(typed(value), `statistic.${i}`).name },
   }));
-  graph.prune();
-  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  graph.pruneInputs();
   return {
     model: await program.finish({ passes: lower?.passes ?? [], check: "structure" }),
     statistics: named,

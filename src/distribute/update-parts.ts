@@ -54,8 +54,6 @@ export function updateParts(
 function withoutOutputs(model: Model, left: ReadonlySet<string>): Model {
   const graph = graphOf(model);
   graph.outputs.splice(0, graph.outputs.length, ...graph.outputs.filter(({ name }) => !left.has(name)));
-  graph.prune();
-  for (const input of [...graph.inputs])
-    if (input.uses.size === 0 && !graph.outputs.includes(input)) graph.removeInput(input);
+  graph.pruneInputs((input) => graph.outputs.includes(input));
   return modelOf(graph, model, { irVersion: Number(model.proto.irVersion) });
 }

@@ -194,6 +194,12 @@ export class Graph {
     return unused.length;
   }
 
+  /** Removes what no output needs, and the inputs that no node reads then, except those to keep. */
+  pruneInputs(keep: (input: Value) => boolean = () => false): void {
+    this.prune();
+    for (const input of [...this.inputs]) if (input.uses.size === 0 && !keep(input)) this.removeInput(input);
+  }
+
   /** Turns a graph input into an inner value, such as a parameter that is no longer fed. */
   removeInput(value: Value): void {
     const index = this.inputs.indexOf(value);

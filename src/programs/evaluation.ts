@@ -108,10 +108,7 @@ export async function buildEvaluation(
 
 /** Removes inputs that the step does not feed, because nothing of what is trained reads them (a mask, what another output reads). */
 function leaveFedInputs({ graph }: Program, fed: readonly string[]): void {
-  graph.prune();
-  for (const input of [...graph.inputs]) {
-    if (input.uses.size === 0 && !fed.includes(input.name)) graph.removeInput(input);
-  }
+  graph.pruneInputs(({ name }) => fed.includes(name));
 }
 
 /** The inputs of a graph besides its state. Removes those that nothing reads. */
@@ -120,12 +117,9 @@ function dataOf(
   { labels, ownLabels, targets }: AddedInputs,
   state: readonly { readonly input: string }[],
 ): NonNullable<EvaluationGraph["data"]> {
-  graph.prune();
   // Figures on numbers read labels and masks that no node reads.
   const asked = new Set([labels, ...targets]);
-  for (const input of [...graph.inputs]) {
-    if (input.uses.size === 0 && !asked.has(input)) graph.removeInput(input);
-  }
+  graph.pruneInputs((input) => asked.has(input));
   const held = new Set(state.map(({ input }) => input));
   const rows = graph.outputs[0]?.shape?.[0];
   const inputs = graph.inputs.filter((input) => input !== labels && !held.has(input.name));

@@ -18,10 +18,8 @@ import type { Chunk } from "../onnx/stored.ts";
 import { externalReference, Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
-import { runGraphPass } from "../passes/pass.ts";
-import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { stopDropout } from "../passes/training/stop-dropout.ts";
 import { isObject } from "../what-is.ts";
+import { leaveTrainingMode } from "./inference-graph.ts";
 import type { LossOptions } from "./options.ts";
 
 /**
@@ -143,8 +141,7 @@ function rewritten(model: Model, weights: ReadonlyMap<string, Tensor>, options: 
     );
   }
   liftParameters(graph, options, model.external);
-  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  runGraphPass(stopDropout(), graph);
+  leaveTrainingMode(graph);
   for (const [name, tensor] of weights) graph.valueNamed(name).initializer = tensor.named(name);
   graph.prune();
   return modelOf(graph, model, { irVersion: Number(model.proto.irVersion) });

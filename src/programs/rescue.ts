@@ -197,7 +197,6 @@ export function rescuedInference(trained: Model, prediction?: string): Model {
     );
   }
   graph.outputs.splice(0, graph.outputs.length, value);
-  graph.prune();
-  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  graph.pruneInputs();
   return Model.fromProto(graphToProto(graph, { irVersion: Number(trained.proto.irVersion) }));
 }

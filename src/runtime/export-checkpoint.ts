@@ -45,9 +45,8 @@ export async function exportCheckpoint(
       "keepPenalty (--keep-penalty) has no effect: no penalty was injected into the run's model; leave it out",
     );
   }
-  if (averaged === false && !run.averages) throw noAverage();
+  if (averaged !== undefined && !run.averages) throw noAverage();
   const takes = averaged ?? run.averages !== undefined;
-  if (takes && !run.averages) throw noAverage();
   const tensors = [...run.tensors]
     .filter(([name]) => weights.has(name))
     .map(

@@ -10,10 +10,8 @@ import { graphOf, modelOf } from "../graph/model-graph.ts";
 import { checkNumber, count, seedNumber } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { runGraphPass } from "../passes/pass.ts";
-import { setBatchNormForm } from "../passes/training/batch-norm.ts";
 import { sidestepFaults } from "../passes/training/sidestep-faults.ts";
-import { stopDropout } from "../passes/training/stop-dropout.ts";
+import { leaveTrainingMode } from "../programs/inference-graph.ts";
 import { batchFor } from "./model-run.ts";
 import type { SessionOptions } from "./step-session.ts";
 import { backendNamed } from "./trainer-options.ts";
@@ -104,8 +102,7 @@ export class MeasuredBatches {
 
 export function inferenceForm(model: Model): Graph {
   const graph = graphOf(model);
-  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  runGraphPass(stopDropout(), graph);
+  leaveTrainingMode(graph);
   return graph;
 }
 
@@ -118,8 +115,7 @@ export async function* resultsOf(
   { backends }: TrainerRuntime,
   most?: number,
 ): AsyncGenerator<ReadonlyMap<string, Tensor>> {
-  graph.prune();
-  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  graph.pruneInputs();
   if (mayBeMiscomputed(graph)) sidestepFaults(graph);
   const read = new Set(graph.inputs.map(({ name }) => name));
   const session = await backendNamed(options.backend, backends).openForward(modelOf(graph, model), options);

@@ -27,9 +27,8 @@ import { type DataTypeName, isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import { runForms } from "../passes/backends/table.ts";
-import { runGraphPass, runPasses } from "../passes/pass.ts";
-import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { stopDropout } from "../passes/training/stop-dropout.ts";
+import { runPasses } from "../passes/pass.ts";
+import { leaveTrainingMode } from "../programs/inference-graph.ts";
 import type { BucketForward } from "./bucket-forward.ts";
 import { filledBatches } from "./evaluator.ts";
 import { withSamplesFirst } from "./samples-first.ts";
@@ -296,14 +295,12 @@ async function inferenceGraph(
 function inferenceOf(graph: Graph, wanted: readonly ReadValue[]): Value[] {
   const block = blockOf(graph);
   if (block) removeBlock(graph, block);
-  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  runGraphPass(stopDropout(), graph);
+  leaveTrainingMode(graph);
   const values = wanted.map(({ objective, output }) =>
     objective ? choosePrediction(graph, objective, output).value : outputOf(graph, output),
   );
   graph.outputs.splice(0, Infinity, ...new Set(values));
-  graph.prune();
-  for (const input of [...graph.inputs]) if (input.uses.size === 0) graph.removeInput(input);
+  graph.pruneInputs();
   return values;
 }
 

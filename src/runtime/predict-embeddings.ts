@@ -49,9 +49,7 @@ export async function* predictEmbeddings(
     const { shape } = embeddings;
     program.dropOutputs();
     const { name } = program.output(embeddings, "embeddings");
-    program.graph.prune();
-    const unread = program.graph.inputs.filter((input) => input.uses.size === 0);
-    for (const input of unread) program.graph.removeInput(input);
+    program.graph.pruneInputs();
     const inputs = program.graph.inputs.map((input) => inputPort(input, shape[0]));
     const finished = await program.finish({ passes: lower?.passes ?? [], check: "structure" });
     return { ports: { inputs, labels: undefined }, shape, name, finished };

@@ -4,7 +4,7 @@ import { int } from "../../graph/attribute.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
-import { changed, counted, defineGraphPass, unchanged } from "../pass.ts";
+import { changes, defineGraphPass } from "../pass.ts";
 
 /** Inputs of a training-form node that hold running statistics. */
 interface RunningStatistics {
@@ -39,9 +39,8 @@ export const setBatchNormForm = defineGraphPass({
       return train ? !isTrainingForm(node) || !hasStatistics(node) : isTrainingForm(node);
     });
     for (const node of nodes) (train ? toTrainingForm : toInferenceForm)(graph, node);
-    return nodes.length > 0
-      ? changed(counted(nodes.length, "BatchNormalization node"))
-      : unchanged(`no BatchNormalization is in the other form than ${mode}`);
+    const why = `no BatchNormalization is in the other form than ${mode}`;
+    return changes(nodes.length, "BatchNormalization node", why);
   },
 });
 

@@ -4,7 +4,7 @@ import type { Graph } from "../../graph/graph.ts";
 import type { Node, Value } from "../../graph/node.ts";
 import { isRead } from "../../graph/reach.ts";
 import { dimAt, normalizeAxis } from "../../graph/shapes.ts";
-import { changed, counted, definePass, unchanged } from "../pass.ts";
+import { changes, definePass } from "../pass.ts";
 
 /**
  * Reads the state after the last step where a recurrent node holds it by itself, not among those of all steps: the gradient
@@ -18,9 +18,7 @@ export const readFinalState = definePass({
   run(graph, _options, { emit }) {
     const found = graph.nodes.flatMap((node) => readersOfLast(node).map((reader) => ({ node, reader })));
     for (const { node, reader } of found) readState(graph, emit, node, reader);
-    return found.length > 0
-      ? changed(counted(found.length, "last state"))
-      : unchanged("nothing reads only the last step of a recurrent node");
+    return changes(found.length, "last state", "nothing reads only the last step of a recurrent node");
   },
 });
 
