@@ -59,8 +59,8 @@ export interface LoadedImages extends SplitData {
 
 /** Loads images as a dataset. `loadImages` of the web entry documents it. */
 export async function loadImages(files: readonly ImageFile[], options: ImageOptions): Promise<LoadedImages> {
-  const wrong = [...files].find((file) => typeof file.path !== "string" || !(file.content instanceof Blob));
-  if (wrong) {
+  const isImage = (file: ImageFile | null) => typeof file?.path === "string" && file.content instanceof Blob;
+  if (!Array.isArray(files) || !files.every(isImage)) {
     throw new UsageError(
       "images are { path, content }: [...input.files].map((content) => ({ path: content.webkitRelativePath, content }))",
     );

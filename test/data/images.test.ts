@@ -237,3 +237,15 @@ describe("images that a browser decodes", () => {
     );
   });
 });
+
+test.each([
+  ["nothing", null],
+  ["a promise", Promise.resolve([])],
+  ["a Map", new Map()],
+  ["files alone", [new Blob([])]],
+  ["a list with a gap", [null]],
+])("%s in the place of images says how to make them", async (_, files) => {
+  await expect(loadImages(files as never, { shape: [1, 28, 28] })).rejects.toThrow(
+    "images are { path, content }: [...input.files].map((content) => ({ path: content.webkitRelativePath, content }))",
+  );
+});
