@@ -18,8 +18,8 @@ import type { Chunk } from "../onnx/stored.ts";
 import { externalReference, Tensor } from "../onnx/tensor.ts";
 import { type FieldRecord, graphFields } from "../onnx/wire.ts";
 import { liftParameters } from "../passes/expansion/expand-model.ts";
+import { leaveTrainingMode } from "../passes/training/stop-dropout.ts";
 import { isObject } from "../what-is.ts";
-import { leaveTrainingMode } from "./inference-graph.ts";
 import type { LossOptions } from "./options.ts";
 
 /**

@@ -3,13 +3,6 @@ import type { Graph } from "../graph/graph.ts";
 import { isRead } from "../graph/reach.ts";
 import { runGraphPass } from "../passes/pass.ts";
 import { setBatchNormForm } from "../passes/training/batch-norm.ts";
-import { stopDropout } from "../passes/training/stop-dropout.ts";
-
-/** Takes BatchNormalization and Dropout out of training mode: they read their stored statistics, and drop nothing. */
-export function leaveTrainingMode(graph: Graph): void {
-  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
-  runGraphPass(stopDropout(), graph);
-}
 
 /**
  * Brings a graph that joins the trained model's into inference form: BatchNormalization reads its stored statistics, and no Dropout

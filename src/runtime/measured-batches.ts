@@ -11,7 +11,7 @@ import { checkNumber, count, seedNumber } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { sidestepFaults } from "../passes/training/sidestep-faults.ts";
-import { leaveTrainingMode } from "../programs/inference-graph.ts";
+import { leaveTrainingMode } from "../passes/training/stop-dropout.ts";
 import { batchFor } from "./model-run.ts";
 import type { SessionOptions } from "./step-session.ts";
 import { backendNamed } from "./trainer-options.ts";

@@ -28,7 +28,7 @@ import type { Model } from "../onnx/model.ts";
 import type { BackendName } from "../passes/backends/names.ts";
 import { runForms } from "../passes/backends/table.ts";
 import { runPasses } from "../passes/pass.ts";
-import { leaveTrainingMode } from "../programs/inference-graph.ts";
+import { leaveTrainingMode } from "../passes/training/stop-dropout.ts";
 import type { BucketForward } from "./bucket-forward.ts";
 import { filledBatches } from "./evaluator.ts";
 import { withSamplesFirst } from "./samples-first.ts";

@@ -1,4 +1,6 @@
-import { changes, defineGraphPass } from "../pass.ts";
+import type { Graph } from "../../graph/graph.ts";
+import { changes, defineGraphPass, runGraphPass } from "../pass.ts";
+import { setBatchNormForm } from "./batch-norm.ts";
 
 /**
  * Takes every Dropout out of training mode: without its third input it returns its input unchanged.
@@ -14,3 +16,9 @@ export const stopDropout = defineGraphPass({
     return changes(nodes.length, "Dropout node", "no Dropout is in training mode");
   },
 });
+
+/** Takes BatchNormalization and Dropout out of training mode: they read their stored statistics, and drop nothing. */
+export function leaveTrainingMode(graph: Graph): void {
+  runGraphPass(setBatchNormForm({ mode: "frozen" }), graph);
+  runGraphPass(stopDropout(), graph);
+}
