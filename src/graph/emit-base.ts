@@ -17,6 +17,8 @@ export interface EmitOptions {
   readonly openShapes?: boolean;
   /** Number of shards into which the batch is cut; the graph computes one of them (`overShards`). Default: 1. */
   readonly shards?: number;
+  /** Channels of a block in the layout in which the runtime that the graph is for convolves. Default: it has no such layout. */
+  readonly channelBlock?: number;
   /** `metadata_props` of every emitted node. */
   readonly metadata?: ReadonlyMap<string, string>;
 }

@@ -53,6 +53,8 @@ export interface PrepareOptions {
   readonly describes?: boolean;
   /** Number of shards into which the batch is cut; the graph computes one of them. Default 1. */
   readonly shards?: number;
+  /** See {@link EmitOptions.channelBlock}. */
+  readonly channelBlock?: number;
 }
 
 /** What a program keeps of a model in addition to its outputs. */
@@ -79,6 +81,7 @@ export async function prepare(
     taken = takenPrefix,
     describes = false,
     shards = 1,
+    channelBlock,
   }: PrepareOptions = {},
 ): Promise<Program> {
   const graph = graphOf(model);
@@ -119,7 +122,7 @@ export async function prepare(
     ),
   );
   const keep = new Set([...parameters, ...(held?.constants ?? [])].map(({ name }) => name));
-  const emit = new Emit(graph, { prefix: stepPrefix, shards });
+  const emit = new Emit(graph, { prefix: stepPrefix, shards, ...(channelBlock && { channelBlock }) });
   const context = { emit, probe, onMessage: options.onMessage };
   const { external } = model;
   const target = Math.max(gradientOpset(graph), teacher?.opset ?? 0);

@@ -103,6 +103,7 @@ export async function trainingGradients(
       : (await import("./precision.ts")).halfPrecision(options.precision);
   const program = await prepare(model, options, probe, {
     ...{ passes, masters: true, describes: setsApart(options), shards: options.shards ?? 1 },
+    ...(options.lower?.channelBlock && { channelBlock: options.lower.channelBlock }),
   });
   const { graph } = program;
   const { parameters } = program.prepared;

@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { allAxes, dimAt, type Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { kernelGradientInBlocks } from "./kernel-gradient-in-blocks.ts";
 import {
   isPointwise,
   kernelPositions,
@@ -69,6 +70,8 @@ export function kernelGradient(
   const shape = [givenChannels, columns, ...kernel];
   // An empty batch: the sum is 0, and a convolution cannot have 0 groups.
   if (elementCount(given.shape) === 0) return g.expand(g.reduceSum(given), shape);
+  const inBlocks = kernelGradientInBlocks(g, read, given, geometry, group);
+  if (inBlocks) return inBlocks;
   if (group > 1 && columns === 1 && !isPointwise(geometry))
     return g.reshape(byGroupedConvolution(g, read, given, geometry), shape);
   if (columns <= gatherUpToChannels && positions > 1) {

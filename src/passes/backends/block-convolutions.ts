@@ -10,7 +10,7 @@ import { encodeModelProto } from "../../onnx/codec.ts";
 import { elementCount, Tensor } from "../../onnx/tensor.ts";
 import { changed, counted, definePass, unchanged } from "../pass.ts";
 import { depthwiseInBlocks } from "./block-depthwise.ts";
-import { blockedDomain, channelsLastFromBlocks, fromBlocks, toBlocks } from "./blocked-layout.ts";
+import { blockedDomain, channelsLastFromBlocks, fromBlocks, permutes, toBlocks } from "./blocked-layout.ts";
 import { weightInBlocks } from "./blocked-weight.ts";
 
 /**
@@ -111,7 +111,8 @@ export const blockConvolutions = definePass({
 /** @returns how many convolutions it took */
 function rewrite(graph: Graph, g: Emit, block: number): number {
   const taken = graph.nodes.flatMap((node): [Node, Typed][] => {
-    const blocked = depthwiseInBlocks(g, node, block) ?? denseInBlocks(g, node, block);
+    const blocked =
+      depthwiseInBlocks(g, node, block) ?? samplesInBlocks(g, node, block) ?? denseInBlocks(g, node, block);
     const [y] = node.outputs;
     if (!blocked || !y) return [];
     graph.replaceUses(y, blocked, { outputs: true });
@@ -132,6 +133,32 @@ function denseInBlocks(g: Emit, node: Node, block: number): Typed | undefined {
   const blocked = g.op("Conv", inputs, typed(y).shape, {
     domain: blockedDomain,
     attributes: { ...Object.fromEntries(node.attributes), kernel_shape: ints(typed(w).shape.slice(2)) },
+  });
+  return fromBlocks(g, blocked);
+}
+
+/** Computes a convolution whose channels are samples, fewer than a block: images stay plain, and kernels are images in blocks. */
+function samplesInBlocks(g: Emit, node: Node, block: number): Typed | undefined {
+  const [x, w] = node.inputs;
+  const [y] = node.outputs;
+  const given = w?.producer && permutes(w.producer, [1, 0, 2, 3]) ? w.producer.inputs[0] : undefined;
+  if (node.op !== "Conv" || x?.type !== "float" || !x.shape || !w?.shape || !y?.shape || !given)
+    return undefined;
+  const [kernels, samples, ...size] = w.shape as [number, number, ...number[]];
+  const isGradient = elementCount(size) > elementCount(y.shape.slice(2)) && node.inputs.length === 2;
+  if (!isGradient || samples >= block || kernels % block !== 0 || samples !== dimAt(x.shape, 1))
+    return undefined;
+  const weight = g.once(`samples of ${given.name} as kernels`, () => {
+    const blocks = g.reshape(toBlocks(g, typed(given), block), [
+      samples,
+      kernels / block,
+      elementCount(size) * block,
+    ]);
+    return g.reshape(g.transpose(blocks, [1, 0, 2]), w.shape as Shape);
+  });
+  const blocked = g.op("Conv", [x, weight], typed(y).shape, {
+    domain: blockedDomain,
+    attributes: { ...Object.fromEntries(node.attributes), kernel_shape: ints(size) },
   });
   return fromBlocks(g, blocked);
 }
