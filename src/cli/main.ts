@@ -3,6 +3,7 @@ import { constants } from "node:os";
 import { setFlagsFromString } from "node:v8";
 import { matchesInLinearTime } from "../block/bounded-pattern.ts";
 import { reasonOf } from "../onnx/write-file.ts";
+import { quietOrt } from "../runtime/ort-node.ts";
 import { run } from "./program.ts";
 
 /**
@@ -20,6 +21,7 @@ function onInterrupt(): AbortSignal {
   return controller.signal;
 }
 
+quietOrt();
 // If matching a pattern of a file (a checkpoint, a tokenizer) backtracks too long, Node goes on with the engine whose time is linear.
 setFlagsFromString("--enable-experimental-regexp-engine-on-excessive-backtracks");
 matchesInLinearTime();

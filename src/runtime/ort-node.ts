@@ -2,6 +2,16 @@ import { messageOf, RuntimeError } from "../errors.ts";
 
 type OrtNode = typeof import("onnxruntime-node");
 
+let isQuiet = false;
+
+/**
+ * Lets ONNX Runtime say nothing by itself in this process: what is wrong with a model is in our own messages, and its remarks on
+ * kernels (`tf_half_pixel_for_nn is deprecated`) come at every session, whatever the session's options ask for. Before the first session.
+ */
+export function quietOrt(): void {
+  isQuiet = true;
+}
+
 /**
  * onnxruntime-node, loaded when the first session is opened: it is an optional peer dependency, and features without a
  * session run without it.
@@ -9,7 +19,9 @@ type OrtNode = typeof import("onnxruntime-node");
  */
 export async function ortNode(): Promise<OrtNode> {
   try {
-    return await import("onnxruntime-node");
+    const ort = await import("onnxruntime-node");
+    if (isQuiet) ort.env.logLevel = "fatal";
+    return ort;
   } catch (error) {
     throw new RuntimeError(loadFault(error));
   }
