@@ -45,18 +45,33 @@ export async function sampleFeeds(
     return feeds.tensors();
   };
   const size = Math.min(count, dataset.size);
+  return asMembers(model, dataset, async (samples, siamese) => {
+    const tensors = await fed(samples, size * siamese);
+    if (siamese > 1)
+      options.onMessage?.(
+        `${dataset.name}: each sample holds ${siamese} inputs of the model, which reads them one by one: ${size * siamese} rows of ${size} samples`,
+      );
+    return tensors;
+  });
+}
+
+/**
+ * Works with a dataset, and where its samples do not fit the model because each holds several inputs of it (pairs, triplets), with
+ * these as samples.
+ * @param work - takes the samples, and how many of them one sample of the dataset holds
+ */
+export async function asMembers<T>(
+  model: Model,
+  dataset: Dataset,
+  work: (samples: Dataset, siamese: number) => T | Promise<T>,
+): Promise<T> {
   try {
-    return await fed(dataset, size);
+    return await work(dataset, 1);
   } catch (error) {
     if (!(error instanceof DataError)) throw error;
     const members = (await import("./members.ts")).membersOf(model, dataset);
     if (!members) throw error;
-    const { siamese } = members;
-    const tensors = await fed(members.dataset, size * siamese);
-    options.onMessage?.(
-      `${dataset.name}: each sample holds ${siamese} inputs of the model, which reads them one by one: ${size * siamese} rows of ${size} samples`,
-    );
-    return tensors;
+    return work(members.dataset, members.siamese);
   }
 }
 

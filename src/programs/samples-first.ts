@@ -2,6 +2,7 @@ import type { Probe } from "../analysis/probe.ts";
 import {
   beforeRows,
   hasTimeFirst,
+  type SampleCounts,
   samplesAxisOf,
   samplesFirstOrder,
   withShapes,
@@ -9,6 +10,7 @@ import {
 import { SorthError } from "../errors.ts";
 import { given } from "../given.ts";
 import { typed } from "../graph/emit-base.ts";
+import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
 import { isMadeHere } from "../made-here.ts";
@@ -17,7 +19,7 @@ import type { LossOptions } from "./options.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 
 /** The error for rows that follow each other time by time, with the value to read instead. */
-export function rowsByTime(value: Value, source: Value): SorthError {
+function rowsByTime(value: Value, source: Value): SorthError {
   const text = (one: Value) => `"${one.name}" ${shapeText(one.shape ?? [])}`;
   const isScores = source.shape?.at(-1) === value.shape?.at(-1);
   const help = isScores
@@ -29,10 +31,24 @@ export function rowsByTime(value: Value, source: Value): SorthError {
 }
 
 /** The error for scores of which it is not known which axis counts the samples. */
-export function unknownSamples(value: Value, batch: number): SorthError {
+function unknownSamples(value: Value, batch: number): SorthError {
   return new SorthError(
     `"${value.name}" ${shapeText(value.shape ?? [])}: nothing says which axis counts the ${batch} samples: name its axes in the file as those of the inputs (dynamic_axes of torch.onnx.export), or choose a batch of which no other length is a multiple (--batch)`,
   );
+}
+
+/**
+ * The axis of a value that counts the samples, if another than the first is proved to.
+ * @param graph - with inferred shapes
+ * @throws SorthError for rows that follow each other time by time, and where nothing says which axis it is though time comes first
+ */
+export function axisOfSamples(graph: Graph, value: Value, counts: SampleCounts): number | undefined {
+  const source = beforeRows(graph, value, counts);
+  if (source) throw rowsByTime(value, source);
+  const axis = samplesAxisOf(graph, value, counts);
+  if (axis === undefined && (value.shape?.length ?? 0) > 2 && hasTimeFirst(graph))
+    throw unknownSamples(value, counts.batch);
+  return axis === 0 ? undefined : axis;
 }
 
 /**
@@ -56,11 +72,8 @@ export async function samplesFirst(
   return (objective, value) => {
     const { shape } = value;
     if (!shape || !isMadeHere(objective)) return value;
-    const source = beforeRows(graph, value, counts);
-    if (source) throw rowsByTime(value, source);
-    const axis = samplesAxisOf(graph, value, counts);
-    if (axis === undefined && shape.length > 2 && hasTimeFirst(graph)) throw unknownSamples(value, batch);
-    if (!axis) return value;
+    const axis = axisOfSamples(graph, value, counts);
+    if (axis === undefined) return value;
     const known = turned.get(value);
     if (known) return known;
     const made = emit.transpose(typed(value), samplesFirstOrder(shape.length, axis));

@@ -3,7 +3,7 @@ import { mayBeMiscomputed } from "../analysis/unsafe-forms.ts";
 import { epochOrder } from "../data/batches.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Normalization } from "../data/normalize.ts";
-import { feedsOfGraph } from "../data/sample-feeds.ts";
+import { asMembers, feedsOfGraph } from "../data/sample-feeds.ts";
 import { DataError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import { graphOf, modelOf } from "../graph/model-graph.ts";
@@ -39,17 +39,14 @@ export class MeasuredBatches {
   /** The batches of a model. The inputs of pairs and triplets pass through it side by side, as while it is trained. */
   static async of(model: Model, dataset: Dataset, options: MeasuredOptions): Promise<MeasuredBatches> {
     const graph = graphOf(model);
-    try {
-      return new MeasuredBatches(graph, dataset, options);
-    } catch (error) {
-      if (!(error instanceof DataError)) throw error;
-      const members = (await import("../data/members.ts")).membersOf(model, dataset);
-      if (!members) throw error;
-      return new MeasuredBatches(graph, members.dataset, options, members.siamese);
-    }
+    return asMembers(
+      model,
+      dataset,
+      (samples, siamese) => new MeasuredBatches(graph, samples, options, siamese),
+    );
   }
 
-  private constructor(graph: Graph, dataset: Dataset, options: MeasuredOptions, siamese = 1) {
+  private constructor(graph: Graph, dataset: Dataset, options: MeasuredOptions, siamese: number) {
     checkNumber("the number of samples", options.samples, count);
     checkNumber("the seed", options.seed, seedNumber);
     this.#graph = graph;

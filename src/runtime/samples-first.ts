@@ -1,18 +1,12 @@
 import { type DimensionOptions, hasFreeBatch } from "../analysis/dimensions.ts";
 import type { Probe } from "../analysis/probe.ts";
-import {
-  beforeRows,
-  hasTimeFirst,
-  samplesAxisOf,
-  samplesFirstOrder,
-  withShapes,
-} from "../analysis/samples-axis.ts";
+import { hasTimeFirst, samplesAxisOf, samplesFirstOrder, withShapes } from "../analysis/samples-axis.ts";
 import { given } from "../given.ts";
 import { ints } from "../graph/attribute.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Value } from "../graph/node.ts";
 import type { Model } from "../onnx/model.ts";
-import { rowsByTime, unknownSamples } from "../programs/samples-first.ts";
+import { axisOfSamples } from "../programs/samples-first.ts";
 
 /**
  * Values of a graph with their samples on the first axis: scores [time, samples, classes] become [samples, time, classes], as they do
@@ -41,12 +35,8 @@ export async function withSamplesFirst(
     : undefined;
   return values.map((value, i) => {
     const inferred = known[i];
-    const counts = { batch, other };
-    const source = shaped && inferred ? beforeRows(shaped, inferred, counts) : undefined;
-    if (source && inferred) throw rowsByTime(inferred, source);
-    const axis = byName[i] ?? (shaped && inferred && samplesAxisOf(shaped, inferred, counts));
+    const axis = shaped && inferred ? axisOfSamples(shaped, inferred, { batch, other }) : byName[i];
     const rank = value.declared?.length ?? inferred?.shape?.length ?? 0;
-    if (axis === undefined && inferred && timeFirst && rank > 2) throw unknownSamples(inferred, batch);
     return axis && rank > 0 ? turned(graph, value, samplesFirstOrder(rank, axis)) : value;
   });
 }

@@ -1,7 +1,8 @@
 import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
-import { allAxes, dimAt, type Shape } from "../../graph/shapes.ts";
+import { dimAt, type Shape } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { correlate, swapFirst } from "./correlate.ts";
 import { kernelGradientInBlocks } from "./kernel-gradient-in-blocks.ts";
 import {
   isPointwise,
@@ -151,29 +152,12 @@ function byRows(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): T
   return g.transpose(joined, [0, kernel.length + 1, ...kernel.map((_, axis) => axis + 1)]);
 }
 
-/** [N, C, …] → [C, N, …]. */
-const swapFirst = (g: Emit, x: Typed): Typed => g.transpose(x, [1, 0, ...allAxes(x.shape.length).slice(2)]);
-
 /**
  * For few channels and many kernel positions: a convolution whose channels are the samples and whose kernels are the
  * given values; strides and dilations change places → [G, R, kernel…].
  */
 function byConvolutionOverBatch(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry): Typed {
   return swapFirst(g, correlate(g, swapFirst(g, read), swapFirst(g, given), geometry, 1));
-}
-
-/** Convolves `read` with `given` as kernels, strides and dilations exchanged: one result per position of the kernel. */
-function correlate(g: Emit, read: Typed, given: Typed, geometry: WindowGeometry, group: number): Typed {
-  const { kernel, strides, dilations, begin } = geometry;
-  const correlated = g.conv(read, given, {
-    ...{ strides: dilations, dilations: strides, group },
-    pads: [...begin, ...reachedEnd(geometry)],
-  });
-  // Rows that no window reaches produce positions beyond the kernel; cut them off.
-  return g.slice(
-    correlated,
-    kernel.map((length, axis) => ({ axis: axis + 2, start: 0, length })),
-  );
 }
 
 /** For few channels: gathers all kernel positions side by side for one product → [G, R/group, positions]. */

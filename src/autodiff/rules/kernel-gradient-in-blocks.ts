@@ -2,6 +2,7 @@ import type { Emit } from "../../graph/emit.ts";
 import type { Typed } from "../../graph/emit-base.ts";
 import { dimAt } from "../../graph/shapes.ts";
 import { elementCount } from "../../onnx/tensor.ts";
+import { correlate, swapFirst } from "./correlate.ts";
 import { reachedEnd, type WindowGeometry } from "./window-geometry.ts";
 
 /*
@@ -38,54 +39,35 @@ export function kernelGradientInBlocks(
   if (dimAt(given.shape, 0) >= block) return undefined;
   if (elementCount(kernel) === 1 || size < points.least || size > points.most) return undefined;
   const [givenChannels, readChannels] = [dimAt(given.shape, 1), dimAt(read.shape, 1)];
-  const padding = paddingOfGiven(geometry);
+  const exchanged = exchangedGeometry(geometry);
   // Few kernels leave the processor's registers idle.
   const few = givenChannels < fastestBlocks * block && givenChannels < readChannels;
-  if (padding && readChannels % block === 0 && (few || givenChannels % block !== 0))
-    return reversed(g, correlated(g, { images: given, kernels: read, ...padding }));
+  if (exchanged && readChannels % block === 0 && (few || givenChannels % block !== 0))
+    return reversed(g, overSamples(g, given, read, exchanged));
   if (givenChannels % block !== 0) return undefined;
-  const { strides, dilations, begin } = geometry;
-  const sums = correlated(g, {
-    ...{ images: read, kernels: given, begin, end: reachedEnd(geometry) },
-    ...{ strides: dilations, dilations: strides },
-  });
-  // Rows that no window reaches produce positions beyond the kernel; cut them off.
-  const whole = g.slice(
-    sums,
-    kernel.map((length, axis) => ({ axis: axis + 2, start: 0, length })),
-  );
-  return g.transpose(whole, [1, 0, 2, 3]);
+  return swapFirst(g, overSamples(g, read, given, geometry));
 }
 
-/** The padding with which `given` meets `read` at every position of the kernel, in reversed order; undefined where it does not. */
-function paddingOfGiven({ kernel, strides, dilations, begin, input, output }: WindowGeometry) {
+/** The windows of `read` that slide over `given`, one for each position of the kernel in reversed order; undefined if they would be cut off. */
+function exchangedGeometry(geometry: WindowGeometry): WindowGeometry | undefined {
+  const { kernel, strides, dilations, begin, input, output } = geometry;
   const before = kernel.map((length, axis) => length - 1 - dimAt(begin, axis));
   const after = input.map((length, axis) => length - dimAt(output, axis) + dimAt(begin, axis));
   const steps = [...strides, ...dilations].every((step) => step === 1);
   if (!steps || [...before, ...after].some((length) => length < 0)) return undefined;
-  return { begin: before, end: after, strides: [1, 1], dilations: [1, 1] };
+  return { ...geometry, begin: before, end: after, input: output, output: input };
 }
 
-interface Correlation {
-  /** [N, I, …], padded by `begin` and `end`. */
-  readonly images: Typed;
-  /** [N, K, …]. */
-  readonly kernels: Typed;
-  readonly begin: readonly number[];
-  readonly end: readonly number[];
-  readonly strides: readonly number[];
-  readonly dilations: readonly number[];
-}
-
-/** [I, K, …]: every channel of the images with every one of the kernels, summed over the samples. */
-function correlated(g: Emit, { images, kernels, begin, end, strides, dilations }: Correlation): Typed {
-  const [top = 0, left = 0] = begin;
-  const [bottom = 0, right = 0] = end;
+/** [I, K, kernel…]: every channel of `images` [N, I, …] with every one of `kernels` [N, K, …], summed over the samples. */
+function overSamples(g: Emit, images: Typed, kernels: Typed, geometry: WindowGeometry): Typed {
+  const { begin, input } = geometry;
+  const [top, left] = [dimAt(begin, 0), dimAt(begin, 1)];
+  const right = dimAt(reachedEnd(geometry), 1);
   // ONNX Runtime computes windows at the sides of an image one by one, those at the top and bottom as all others.
-  const pads = [top, 0, bottom, 0];
-  const [x, w] = [images, kernels].map((value) => g.transpose(value, [1, 0, 2, 3]));
-  const sides = g.pad(x as Typed, [0, 0, 0, left, 0, 0, 0, right]);
-  return g.conv(sides, w as Typed, { strides, dilations, pads, group: 1 });
+  const padded = g.pad(swapFirst(g, images), [0, 0, 0, left, 0, 0, 0, right]);
+  const width = dimAt(input, 1) + left + right;
+  const inner = { ...geometry, begin: [top, 0], input: [dimAt(input, 0), width] };
+  return correlate(g, padded, swapFirst(g, kernels), inner, 1);
 }
 
 /** [G, R, …] with all positions in reversed order. A Gather is faster than a Slice backwards. */

@@ -3,7 +3,7 @@ import { ints } from "../../graph/attribute.ts";
 import { Emit } from "../../graph/emit.ts";
 import { type Typed, typed } from "../../graph/emit-base.ts";
 import { Graph } from "../../graph/graph.ts";
-import type { Node } from "../../graph/node.ts";
+import type { Node, Value } from "../../graph/node.ts";
 import { graphToProto } from "../../graph/proto.ts";
 import { dimAt, type Shape } from "../../graph/shapes.ts";
 import { encodeModelProto } from "../../onnx/codec.ts";
@@ -18,7 +18,16 @@ import { weightInBlocks } from "./blocked-weight.ts";
  * a reordered tensor, and only believed if a convolution in that layout gives the plain one's numbers.
  * @returns undefined where there is no such layout (the web, other processors)
  */
-export async function channelBlock(probe: Probe): Promise<number | undefined> {
+export function channelBlock(probe: Probe): Promise<number | undefined> {
+  const block = found.get(probe) ?? findBlock(probe);
+  found.set(probe, block);
+  return block;
+}
+
+/** What was found with a probe: several forms ask. */
+const found = new WeakMap<Probe, Promise<number | undefined>>();
+
+async function findBlock(probe: Probe): Promise<number | undefined> {
   try {
     const block = await blockOfReordering(probe);
     return block && (await agrees(probe, block)) ? block : undefined;
@@ -130,11 +139,14 @@ function denseInBlocks(g: Emit, node: Node, block: number): Typed | undefined {
   const [y] = node.outputs;
   if (!x || !w || !y || !isWorthwhile(node, block)) return undefined;
   const inputs = [toBlocks(g, typed(x), block), weightInBlocks(g, typed(w), block), ...(bias ? [bias] : [])];
-  const blocked = g.op("Conv", inputs, typed(y).shape, {
-    domain: blockedDomain,
-    attributes: { ...Object.fromEntries(node.attributes), kernel_shape: ints(typed(w).shape.slice(2)) },
-  });
-  return fromBlocks(g, blocked);
+  return convolved(g, node, inputs);
+}
+
+/** The output of a convolution of which these are the inputs in blocks. */
+function convolved(g: Emit, node: Node, inputs: readonly Value[]): Typed {
+  const [y, w] = [typed(node.outputs[0] as Value), typed(node.inputs[1] as Value)];
+  const attributes = { ...Object.fromEntries(node.attributes), kernel_shape: ints(w.shape.slice(2)) };
+  return fromBlocks(g, g.op("Conv", inputs, y.shape, { domain: blockedDomain, attributes }));
 }
 
 /** Computes a convolution whose channels are samples, fewer than a block: images stay plain, and kernels are images in blocks. */
@@ -156,11 +168,7 @@ function samplesInBlocks(g: Emit, node: Node, block: number): Typed | undefined 
     ]);
     return g.reshape(g.transpose(blocks, [1, 0, 2]), w.shape as Shape);
   });
-  const blocked = g.op("Conv", [x, weight], typed(y).shape, {
-    domain: blockedDomain,
-    attributes: { ...Object.fromEntries(node.attributes), kernel_shape: ints(size) },
-  });
-  return fromBlocks(g, blocked);
+  return convolved(g, node, [x, weight]);
 }
 
 /** Plain 2-D convolutions in whole blocks of channels, with more work than moving data takes. */
