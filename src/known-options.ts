@@ -1,13 +1,29 @@
 import { UsageError } from "./errors.ts";
 import { isObject, whatIs } from "./what-is.ts";
 
-/**
- * The names of all options of a type: a list that lacks one, or has one too many, does not compile. Those that take a pattern
- * of names are marked.
- */
-export type OptionNames<O> = {
-  readonly [K in keyof O]-?: Exclude<O[K], undefined> extends RegExp ? "pattern" : true;
-};
+/** Kinds of options that are checked by their kind alone, and what they take. */
+interface Kinds {
+  readonly pattern: RegExp;
+  readonly list: readonly unknown[];
+  readonly text: string;
+  readonly flag: boolean;
+  readonly function: (...given: never[]) => unknown;
+  readonly lengths: Readonly<Record<string, number>>;
+  readonly signal: AbortSignal;
+}
+
+/** The kind of an option; true where a check of its own says what it takes, as for numbers and choices. */
+export type OptionKind = keyof Kinds | true;
+
+type Fitting<Value> = {
+  [Kind in keyof Kinds]: [Value, keyof Kinds[Kind]] extends [Kinds[Kind], keyof Value] ? Kind : never;
+}[keyof Kinds];
+type IsChoice<Value> = [Value] extends [string] ? (string extends Value ? false : true) : false;
+type KindOf<Value> =
+  IsChoice<Value> extends true ? true : [Fitting<Value>] extends [never] ? true : Fitting<Value>;
+
+/** The names of all options of a type, with their kinds: a table that lacks one, or has one too many, does not compile. */
+export type OptionNames<O> = { readonly [Name in keyof O]-?: KindOf<Exclude<O[Name], undefined>> };
 
 /** What a value is called by the realm that made it: `instanceof` knows only those of its own. */
 export const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
@@ -21,63 +37,56 @@ export function checkPattern(option: string, value: unknown): void {
   throw new UsageError(`${option} takes a regular expression, as in /^fc1$/, not ${whatIs(value)}`);
 }
 
+/** Whether the entries of a value are read by name; not those of a list, of a Map and of a promise. */
+const hasNames = (given: unknown): boolean =>
+  isObject(given) && !(Symbol.iterator in given) && !("then" in given);
+
 /** @throws UsageError for what cannot hold options: their entries would all be passed over */
 export function checkOptions(taker: string, given: unknown): void {
-  // Neither are the entries of a list, of a Map and of a promise.
-  if (isObject(given) && !(Symbol.iterator in given) && !("then" in given)) return;
+  if (hasNames(given)) return;
   throw new UsageError(
     `${taker} takes its options as an object, as in { name: value }, not ${whatIs(given)}`,
   );
 }
 
-/** Options that are lists, and those that are texts, whatever takes them. */
-const lists = new Set(["penalties", "groups", "buckets", "metrics", "seeds", "callbacks", "backends"]);
-const texts = new Set([
-  "loss",
-  "output",
-  "prediction",
-  "backend",
-  "monitor",
-  "checkpoint",
-  "precision",
-  "batchNorm",
-]);
+const refuse = (option: string, wanted: string, value: unknown): never => {
+  throw new UsageError(`${option} ${wanted}, not ${whatIs(value)}`);
+};
+
+/** Checks of the value of an option, by what it takes. */
+const kinds: { readonly [Kind in keyof Kinds]: (option: string, value: unknown) => unknown } = {
+  pattern: checkPattern,
+  lengths: (option, value) =>
+    hasNames(value) || refuse(option, "takes lengths by name, as in { x: 8 }", value),
+  list: (option, value) => Array.isArray(value) || refuse(option, "is a list, as in [ … ]", value),
+  text: (option, value) => typeof value === "string" || refuse(option, "is a text", value),
+  flag: (option, value) => typeof value === "boolean" || refuse(option, "is true or false", value),
+  function: (option, value) => typeof value === "function" || refuse(option, "takes a function", value),
+  signal: (option, value) =>
+    (isObject(value) && "aborted" in value) ||
+    refuse(option, "takes an AbortSignal, as in controller.signal", value),
+};
 
 /**
- * Refuses an option that nobody reads, such as one whose name is misspelt, and what cannot hold options.
+ * Refuses an option that nobody reads, such as one whose name is misspelt, a value of another kind, and what cannot hold options.
  * @param taker - whose options they are, for the message: `Trainer.create`
  * @throws UsageError that names the option, and the one that is probably meant
  */
-export function checkKnown(
-  taker: string,
-  given: object,
-  names: Readonly<Record<string, true | "pattern">>,
-): void {
+export function checkKnown(taker: string, given: object, names: Readonly<Record<string, OptionKind>>): void {
   checkOptions(taker, given);
   for (const [name, value] of Object.entries(given)) {
     if (value === undefined) continue;
-    if (Object.hasOwn(names, name)) {
-      if (names[name] === "pattern") checkPattern(name, value);
-      if (name === "signal" && !(isObject(value) && "aborted" in value)) {
-        throw new UsageError(`signal takes an AbortSignal, as in controller.signal, not ${whatIs(value)}`);
-      }
-      if (lists.has(name) && !Array.isArray(value)) {
-        throw new UsageError(`${name} is a list, as in [ … ], not ${whatIs(value)}`);
-      }
-      if (texts.has(name) && typeof value !== "string") {
-        throw new UsageError(`${name} is a text, not ${whatIs(value)}`);
-      }
-      if (name === "dims") checkOptions("dims, lengths by name,", value);
-      if (/^on[A-Z]/.test(name) && typeof value !== "function") {
-        throw new UsageError(`${name} takes a function, not ${whatIs(value)}`);
-      }
-      continue;
-    }
-    const plain = (text: string) => text.toLowerCase().replace(/[-_]/g, "");
-    const meant = Object.keys(names).find((known) => plain(known) === plain(name));
-    const few = Object.keys(names).length <= 12 ? `; it has ${Object.keys(names).join(", ")}` : "";
-    throw new UsageError(`${taker} has no option "${name}"${meant === undefined ? few : `: write ${meant}`}`);
+    const kind = Object.hasOwn(names, name) ? names[name] : undefined;
+    if (kind === undefined) throw unknownOption(taker, name, Object.keys(names));
+    if (kind !== true) kinds[kind](name, value);
   }
+}
+
+function unknownOption(taker: string, name: string, known: readonly string[]): UsageError {
+  const plain = (text: string) => text.toLowerCase().replace(/[-_]/g, "");
+  const meant = known.find((one) => plain(one) === plain(name));
+  const few = known.length <= 12 ? `; it has ${known.join(", ")}` : "";
+  return new UsageError(`${taker} has no option "${name}"${meant === undefined ? few : `: write ${meant}`}`);
 }
 
 /** @throws UsageError for a value that is not among the choices of an option */

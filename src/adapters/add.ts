@@ -33,7 +33,7 @@ import { loraNames } from "./option-names.ts";
 import { normsFor } from "./weight-numbers.ts";
 
 const optionNames = {
-  ...{ ...loraNames, ...dimensionNames, onMessage: true },
+  ...{ ...loraNames, ...dimensionNames, onMessage: "function" },
 } as const satisfies OptionNames<AddAdaptersOptions>;
 
 /** Puts fresh adapters beside the layers of a model. `Library.addAdapters` documents it. */

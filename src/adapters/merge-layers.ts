@@ -26,7 +26,7 @@ export interface MergeOptions {
 
 /** Names of {@link MergeOptions}. */
 export const mergeNames = {
-  ...{ include: "pattern", exclude: "pattern", onMessage: true },
+  ...{ include: "pattern", exclude: "pattern", onMessage: "function" },
 } as const satisfies OptionNames<MergeOptions>;
 
 /** A layer with an adapter to be merged. */

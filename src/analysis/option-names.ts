@@ -5,7 +5,7 @@ import type { ShareOptions } from "./shared-initializers.ts";
 
 /** Names of {@link DimensionOptions}. */
 export const dimensionNames = {
-  ...{ batch: true, dims: true, open: true, past: true },
+  ...{ batch: true, dims: "lengths", open: "flag", past: "lengths" },
 } as const satisfies OptionNames<DimensionOptions>;
 
 /** Names of {@link ParameterOptions}. */

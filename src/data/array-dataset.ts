@@ -19,7 +19,7 @@ export interface ArrayDatasetOptions {
 }
 
 const optionNames = {
-  ...{ name: true, normalize: true, targetShape: true },
+  ...{ name: "text", normalize: true, targetShape: "list" },
 } as const satisfies OptionNames<ArrayDatasetOptions>;
 
 /** An array of samples: its elements, and the shape of one sample. */
@@ -97,7 +97,7 @@ export function arrayDataset(
  * });
  */
 export function namedDataset(given: NamedArrays): Dataset {
-  checkKnown("namedDataset", given, { name: true, inputs: true, labels: true });
+  checkKnown("namedDataset", given, { name: "text", inputs: true, labels: true });
   checkOptions("inputs of namedDataset", given.inputs);
   const { name = "the data" } = given;
   const arrays = Object.entries(given.inputs).map(

@@ -41,7 +41,7 @@ export interface GeneratorOptions {
 }
 
 const optionNames = {
-  ...{ size: true, shapes: true, classes: true, name: true, fingerprint: true },
+  ...{ size: true, shapes: true, classes: true, name: "text", fingerprint: "text" },
 } as const satisfies OptionNames<GeneratorOptions>;
 
 /** A dataset whose samples a generator makes. `GeneratorFunctions.generatorDataset` documents it. */

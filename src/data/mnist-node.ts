@@ -26,7 +26,7 @@ export interface MnistOptions extends PixelOptions {
  * @throws SorthError when the files are missing or damaged
  */
 export async function loadMnist(options: MnistOptions = {}): Promise<SplitData> {
-  checkKnown("loadMnist", options, { folder: true, pixels: true });
+  checkKnown("loadMnist", options, { folder: "text", pixels: true });
   const folder = options.folder ?? mnistFolder();
   if (folder !== undefined) return readFolder(folder, "mnist", options);
   const sample = sampleFolder();

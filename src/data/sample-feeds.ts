@@ -26,7 +26,10 @@ export interface SampleFeedOptions {
   readonly onMessage?: ((message: string) => void) | undefined;
 }
 
-const optionNames = { normalize: true, onMessage: true } as const satisfies OptionNames<SampleFeedOptions>;
+const optionNames = {
+  normalize: true,
+  onMessage: "function",
+} as const satisfies OptionNames<SampleFeedOptions>;
 
 /** The first samples of a dataset as tensors for a model's inputs. `ModelFunctions.sampleFeeds` documents it. */
 export async function sampleFeeds(

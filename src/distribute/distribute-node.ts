@@ -69,8 +69,8 @@ export interface Distributed {
 }
 
 const optionNames = {
-  ...{ output: true, workers: true, exact: true, data: true, source: true, fit: true },
-  ...{ force: true, onMessage: true },
+  ...{ output: "text", workers: true, exact: "flag", data: true, source: "text", fit: true },
+  ...{ force: "flag", onMessage: "function" },
 } as const satisfies OptionNames<DistributeOptions>;
 
 /** What only the command line knows. */

@@ -25,7 +25,10 @@ export interface FreeBatchOptions {
   readonly onMessage?: (message: string) => void;
 }
 
-const optionNames = { dims: true, onMessage: true } as const satisfies OptionNames<FreeBatchOptions>;
+const optionNames = {
+  dims: "lengths",
+  onMessage: "function",
+} as const satisfies OptionNames<FreeBatchOptions>;
 
 /** Frees the batch of a model that an exporter fixed at one sample. `HeadFunctions.freeBatch` documents it. */
 export async function freeBatch(model: Model, options: FreeBatchOptions, probe: Probe): Promise<Model> {

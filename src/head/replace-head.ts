@@ -43,7 +43,7 @@ export interface HeadOptions extends DimensionOptions {
 
 const optionNames = {
   ...dimensionNames,
-  ...{ classes: true, prediction: true, seed: true, onMessage: true },
+  ...{ classes: true, prediction: "text", seed: true, onMessage: "function" },
 } as const satisfies OptionNames<HeadOptions>;
 
 /** A stored tensor that becomes another one. */

@@ -32,8 +32,15 @@ export interface InjectOptions extends DimensionOptions {
 }
 
 const optionNames = {
-  ...{ penalties: true, perSite: true, loss: true, objective: true, output: true, onMessage: true },
-  ...{ batch: true, dims: true, open: true, past: true },
+  ...{
+    penalties: "list",
+    perSite: "flag",
+    loss: "text",
+    objective: true,
+    output: "text",
+    onMessage: "function",
+  },
+  ...{ batch: true, dims: "lengths", open: "flag", past: "lengths" },
 } as const satisfies OptionNames<InjectOptions>;
 
 /** The loss to add, if any. @throws UsageError for an unknown name. */

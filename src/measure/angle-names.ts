@@ -4,6 +4,6 @@ import type { RunLimits } from "./unit-sample.ts";
 
 /** Names of what both kinds of angles take: {@link AngleOptions}, and the limits that runs set. */
 export const angleNames = {
-  ...{ full: true, bins: true, mapSize: true, onLayer: true },
-  ...{ share: true, forward: true, onLimit: true },
+  ...{ full: "flag", bins: true, mapSize: true, onLayer: "function" },
+  ...{ share: true, forward: true, onLimit: "function" },
 } as const satisfies OptionNames<AngleOptions & RunLimits>;

@@ -40,8 +40,8 @@ const { backend: _backend, learningRate: _learningRate, ...trainerNames } = trai
 
 const optionNames = {
   ...trainerNames,
-  ...{ backends: true, dataset: true, rounds: true, roundTime: true, profile: true },
-  ...{ signal: true, onProgress: true },
+  ...{ backends: "list", dataset: true, rounds: true, roundTime: true, profile: "flag" },
+  ...{ signal: "signal", onProgress: "function" },
 } as const satisfies OptionNames<BenchOptions>;
 
 /** Times a training step. `bench` of the library documents it. */

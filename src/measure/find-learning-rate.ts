@@ -25,7 +25,7 @@ export interface FindLearningRateOptions {
 }
 
 const optionNames = {
-  ...{ min: true, max: true, steps: true, signal: true, onStep: true },
+  ...{ min: true, max: true, steps: true, signal: "signal", onStep: "function" },
 } as const satisfies OptionNames<FindLearningRateOptions>;
 
 /** One step of {@link Library.findLearningRate}. */

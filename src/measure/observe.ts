@@ -56,7 +56,7 @@ export interface ObserveOptions extends Pick<TrainerAngleOptions, "weights" | "s
 }
 
 const optionNames = {
-  ...{ weights: true, samples: true, gamma: true, gradients: true, onMessage: true },
+  ...{ weights: "flag", samples: true, gamma: true, gradients: "flag", onMessage: "function" },
 } as const satisfies OptionNames<ObserveOptions>;
 
 /** Passes on the events of a run, with measurements between them. `Library.observe` documents it. */

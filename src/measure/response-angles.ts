@@ -30,7 +30,7 @@ import { type Feeds, sampleChunks } from "./sample-chunks.ts";
 import { affordableUnits, type RunLimits, sampledIndices, unitSample } from "./unit-sample.ts";
 
 const optionNames = {
-  ...{ ...angleNames, gamma: true, batch: true, cosines: true, most: true },
+  ...{ ...angleNames, gamma: true, batch: true, cosines: "flag", most: true },
 } as const satisfies OptionNames<ResponseAngleOptions & RunLimits & { readonly most?: number }>;
 
 /**

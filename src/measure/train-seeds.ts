@@ -29,7 +29,7 @@ const { seed: _seed, ...trainerNames } = trainerOptionNames;
 const { checkpoint: _checkpoint, keep: _keep, otherData: _otherData, ...ownFitNames } = fitNames;
 
 const optionNames = {
-  ...{ ...trainerNames, ...ownFitNames, seeds: true, test: true, onEvent: true },
+  ...{ ...trainerNames, ...ownFitNames, seeds: "list", test: true, onEvent: "function" },
 } as const satisfies OptionNames<TrainSeedsOptions>;
 
 /** The results of a run with one of the seeds. */

@@ -32,7 +32,15 @@ export interface TrainerAngleOptions {
 }
 
 const optionNames = {
-  ...{ weights: true, samples: true, gamma: true, vectors: true, cosines: true, full: true, onLimit: true },
+  ...{
+    weights: "flag",
+    samples: true,
+    gamma: true,
+    vectors: "flag",
+    cosines: "flag",
+    full: "flag",
+    onLimit: "function",
+  },
 } as const satisfies OptionNames<TrainerAngleOptions & Pick<RunLimits, "onLimit">>;
 
 /** The angles of one layer of a run. */

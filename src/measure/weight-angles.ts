@@ -53,7 +53,7 @@ export interface WeightAngleOptions extends DimensionOptions, AngleOptions {
 }
 
 const optionNames = {
-  ...{ ...dimensionNames, ...angleNames, spectra: true, vectors: true },
+  ...{ ...dimensionNames, ...angleNames, spectra: "flag", vectors: "flag" },
 } as const satisfies OptionNames<WeightAngleOptions & RunLimits>;
 
 /** Measures the angles between the weight vectors of the units of each layer. `Library.weightAngles` documents it. */

@@ -1,5 +1,4 @@
 import { listed, UsageError } from "../errors.ts";
-import { checkChoice } from "../known-options.ts";
 import { hasBodies } from "../passes/expansion/expand-bodies.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import type { Program } from "./program.ts";
@@ -13,8 +12,6 @@ export async function checkForm(
   { graph }: Pick<Program, "graph">,
   { batchNorm, runningVariance, onMessage }: TrainingFormOptions & Pick<LossOptions, "onMessage">,
 ): Promise<void> {
-  checkChoice("batchNorm (--batch-norm)", batchNorm, ["train", "frozen"]);
-  checkChoice("runningVariance (--running-variance)", runningVariance, ["onnx", "torch"]);
   const hidden = async (...ops: string[]): Promise<string[]> => {
     if (!hasBodies(graph)) return [];
     const { nodesInBodies } = await import("../analysis/hidden-sites.ts");

@@ -21,7 +21,7 @@ export interface DifferentiateOptions extends LossOptions, VariableOptions, Jaco
 
 const optionNames = {
   ...stepOptionNames,
-  ...{ wrt: "pattern", wrtInputs: "pattern", vjp: true, jvp: true, jacobian: true, of: true },
+  ...{ wrt: "pattern", wrtInputs: "pattern", vjp: "flag", jvp: "flag", jacobian: "flag", of: "list" },
 } as const satisfies OptionNames<DifferentiateOptions>;
 
 /** A gradient graph and what it computes. */

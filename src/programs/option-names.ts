@@ -1,5 +1,5 @@
 import { parameterNames, shareNames } from "../analysis/option-names.ts";
-import type { OptionNames } from "../known-options.ts";
+import type { OptionKind, OptionNames } from "../known-options.ts";
 import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
 import type { TrainingOptions } from "./training-gradients.ts";
 
@@ -7,19 +7,19 @@ import type { TrainingOptions } from "./training-gradients.ts";
 const lossOptionNames = {
   ...{
     batch: true,
-    dims: true,
+    dims: "lengths",
     objective: true,
-    loss: true,
-    output: true,
+    loss: "text",
+    output: "text",
     teacher: true,
-    teacherOutput: true,
+    teacherOutput: "text",
   },
   ...{
     siamese: true,
-    penalties: true,
+    penalties: "list",
   },
   ...{ ...parameterNames, ...shareNames, detach: "pattern" },
-  ...{ recompute: true, checkpointEvery: true, straightThrough: true, onMessage: true },
+  ...{ recompute: "flag", checkpointEvery: true, straightThrough: "flag", onMessage: "function" },
 } as const satisfies OptionNames<LossOptions>;
 
 /** Names of {@link TrainingFormOptions}. */
@@ -33,15 +33,15 @@ export const updateOptionNames = {
   ...lossOptionNames,
   ...formOptionNames,
   precision: true,
-  ...{ optimizer: true, applyPenalties: true, groups: true, noDecay: true, ema: true, swa: true },
+  ...{ optimizer: true, applyPenalties: true, groups: "list", noDecay: "flag", ema: true, swa: true },
 } as const satisfies OptionNames<LossOptions & TrainingFormOptions & PrecisionOptions & UpdateOptions>;
 
 /** Names of the options that only a trainer reads. */
 export const runOptionNames = {
-  ...{ backend: true, stepsPerRun: true, threads: true, allowFallback: true, learningRate: true },
+  ...{ backend: "text", stepsPerRun: true, threads: true, allowFallback: "flag", learningRate: true },
   ...{ schedule: true, penaltyWeight: true, penaltyShare: true, penaltySchedule: true, normalize: true },
-  ...{ mixup: true, buckets: true, metrics: true, seed: true, lora: true, onMemory: true },
-} as const satisfies Readonly<Record<string, true>>;
+  ...{ mixup: true, buckets: "list", metrics: "list", seed: true, lora: true, onMemory: "function" },
+} as const satisfies Readonly<Record<string, OptionKind>>;
 
 /**
  * Names of the options of steps, artifacts and gradients. They take those of a trainer too, so that one object serves them all.
@@ -49,6 +49,7 @@ export const runOptionNames = {
 export const stepOptionNames = {
   ...updateOptionNames,
   ...runOptionNames,
-  ...{ lower: true, samplesFirst: true, movesMomentum: true, profile: true },
-} as const satisfies OptionNames<TrainingOptions & UpdateOptions & { readonly movesMomentum?: boolean }> &
-  Readonly<Record<string, true | "pattern">>;
+  ...{ lower: true, samplesFirst: "flag", movesMomentum: "flag", profile: "text" },
+} as const satisfies OptionNames<
+  TrainingOptions & UpdateOptions & { readonly movesMomentum?: boolean; readonly profile?: string }
+>;

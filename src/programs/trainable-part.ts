@@ -20,7 +20,7 @@ export interface TrainablePartOptions extends ShareOptions, Pick<ParameterOption
 }
 
 const optionNames = {
-  ...{ ...shareNames, alsoTrain: "pattern", freeze: "pattern", withHead: true, onMessage: true },
+  ...{ ...shareNames, alsoTrain: "pattern", freeze: "pattern", withHead: "flag", onMessage: "function" },
 } as const satisfies OptionNames<TrainablePartOptions>;
 
 /** A pattern that matches the parameters of a part. `HeadFunctions.trainablePart` documents it. */

@@ -7,6 +7,7 @@ import type { Probe } from "../analysis/probe.ts";
 import { SorthError, UsageError } from "../errors.ts";
 import { type Typed, typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
+import { checkChoice } from "../known-options.ts";
 import type { Model } from "../onnx/model.ts";
 import type { Lowering } from "../passes/backends/table.ts";
 import type { Pass } from "../passes/pass.ts";
@@ -70,12 +71,14 @@ export interface TrainingGradients {
 
 /**
  * The passes that bring a model into the form for training. Beside adapters the base keeps its statistics by default.
- * @throws UsageError for an option that would have no effect
+ * @throws UsageError for a form that is none, and for an option that would have no effect
  */
 export function trainingForm(
   model: Model,
   { batchNorm: mode = hasAdapters(model) ? "frozen" : "train", runningVariance }: TrainingFormOptions,
 ): Pass<unknown>[] {
+  checkChoice("batchNorm (--batch-norm)", mode, ["train", "frozen"]);
+  checkChoice("runningVariance (--running-variance)", runningVariance, ["onnx", "torch"]);
   if (mode === "frozen" && runningVariance !== undefined) {
     throw new UsageError(
       "frozen BatchNormalization (--batch-norm frozen) has no running variance: leave runningVariance (--running-variance) out",

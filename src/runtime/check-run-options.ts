@@ -11,13 +11,13 @@ import type { SessionOptions } from "./step-session.ts";
 
 /** Names of {@link SessionOptions}. */
 export const sessionNames = {
-  ...{ threads: true, allowFallback: true, onMessage: true },
+  ...{ threads: true, allowFallback: "flag", onMessage: "function" },
 } as const satisfies OptionNames<SessionOptions>;
 
 /** Names of {@link ModelRunOptions}. */
 export const modelRunNames = {
   ...sessionNames,
-  ...{ output: true, batch: true, normalize: true, backend: true, signal: true, buckets: true },
+  ...{ output: "text", batch: true, normalize: true, backend: true, signal: "signal", buckets: "list" },
 } as const satisfies OptionNames<ModelRunOptions>;
 
 /** @throws UsageError for options of a run over a dataset that would have no effect, or have no such value, and for what is no model or no dataset */

@@ -42,18 +42,18 @@ const groupNames = {
 
 /** Names of {@link FitOptions}. */
 export const fitNames = {
-  ...{ epochs: true, maxSteps: true, validation: true, checkpoint: true, monitor: true, keep: true },
-  ...{ earlyStop: true, callbacks: true, otherData: true, signal: true },
+  ...{ epochs: true, maxSteps: true, validation: true, checkpoint: "text", monitor: "text", keep: true },
+  ...{ earlyStop: true, callbacks: "list", otherData: "flag", signal: "signal" },
 } as const satisfies OptionNames<FitOptions>;
 
 /** @throws UsageError for what is no dataset, and for an option that `Trainer.evaluate` does not have */
 export function checkEvaluates(dataset: Dataset, options: object): void {
   checkDataset(dataset);
-  checkKnown("evaluate", options, { averaged: true, signal: true });
+  checkKnown("evaluate", options, { averaged: "flag", signal: "signal" });
 }
 
 const earlyStopNames = {
-  ...{ patience: true, minimumChange: true, monitor: true },
+  ...{ patience: true, minimumChange: true, monitor: "text" },
 } as const satisfies OptionNames<EarlyStop>;
 
 /**

@@ -36,7 +36,7 @@ const mostFigures = 10_000;
 
 const evaluateNames = {
   ...modelRunNames,
-  ...{ objective: true, worst: true, metrics: true },
+  ...{ objective: true, worst: true, metrics: "list" },
 } as const satisfies OptionNames<EvaluateOptions>;
 
 /** Evaluates a model as it stands. `ModelFunctions.evaluateModel` documents it. */

@@ -23,7 +23,7 @@ export interface ExportCheckpointOptions extends AveragedOption {
 }
 
 const optionNames = {
-  ...{ from: true, keepPenalty: true, merge: true, averaged: true },
+  ...{ from: true, keepPenalty: "flag", merge: "flag", averaged: "flag" },
 } as const satisfies OptionNames<ExportCheckpointOptions>;
 
 /** Takes the trained model out of a checkpoint folder. `Library.exportCheckpoint` documents it. */

@@ -44,7 +44,10 @@ export interface SetParametersOptions {
   readonly optimizer?: "keep" | "reset";
 }
 
-const parametersNames = { flat: true, statistics: true } as const satisfies OptionNames<ParametersOptions>;
+const parametersNames = {
+  flat: "flag",
+  statistics: "flag",
+} as const satisfies OptionNames<ParametersOptions>;
 const setParametersNames = { optimizer: true } as const satisfies OptionNames<SetParametersOptions>;
 
 type NamedPort = StatePort & { readonly name: string };

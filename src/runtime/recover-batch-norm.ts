@@ -41,7 +41,7 @@ export interface RecoverBatchNormOptions extends FoldedLayerOptions, DimensionOp
 
 const optionNames = {
   ...{ ...dimensionNames, ...sessionNames, include: "pattern", exclude: "pattern" },
-  ...{ samples: true, seed: true, normalize: true, backend: true, signal: true },
+  ...{ samples: true, seed: true, normalize: true, backend: "text", signal: "signal" },
 } as const satisfies OptionNames<RecoverBatchNormOptions>;
 
 /** Samples from which statistics are measured, unless the caller says how many. */

@@ -24,7 +24,7 @@ export interface RescueFileOptions {
  */
 export async function rescueFiles(path: string, options: RescueFileOptions = {}): Promise<RescuedModel> {
   checkText("the path of a training model", path);
-  checkKnown("rescueFiles", options, { checkpoint: true });
+  checkKnown("rescueFiles", options, { checkpoint: "text" });
   const folder = dirname(path);
   const checkpoint = await readCheckpoint(options.checkpoint ?? join(folder, "checkpoint"));
   const optimizer = join(folder, "optimizer_model.onnx");

@@ -17,7 +17,7 @@ export interface ExportOptions extends AveragedOption {
 
 /** Names of {@link ExportOptions}. */
 export const exportNames = {
-  ...{ averaged: true, keepPenalty: true, merge: true },
+  ...{ averaged: "flag", keepPenalty: "flag", merge: "flag" },
 } as const satisfies OptionNames<ExportOptions>;
 
 /**

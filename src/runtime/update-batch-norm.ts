@@ -41,7 +41,7 @@ export interface UpdateBatchNormOptions extends SessionOptions {
 const optionNames = {
   ...sessionNames,
   ...{ batch: true, samples: true, runningVariance: true, statistics: true, seed: true },
-  ...{ normalize: true, backend: true, signal: true },
+  ...{ normalize: true, backend: "text", signal: "signal" },
 } as const satisfies OptionNames<UpdateBatchNormOptions>;
 
 /** Computes the running statistics of BatchNormalization again. `Library.updateBatchNorm` documents it. */

@@ -35,7 +35,7 @@ export interface TapOptions {
 }
 
 const optionNames = {
-  ...{ include: "pattern", exclude: "pattern", op: "pattern", limit: true, onMessage: true },
+  ...{ include: "pattern", exclude: "pattern", op: "pattern", limit: true, onMessage: "function" },
 } as const satisfies OptionNames<TapOptions>;
 
 /** A value that `tap` can make an output. */

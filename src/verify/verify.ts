@@ -30,7 +30,7 @@ export type { VerifyCheck, VerifyReport } from "./report.ts";
 
 const optionNames = {
   ...dimensionNames,
-  ...{ feeds: true, seed: true, budget: true, penalties: true },
+  ...{ feeds: true, seed: true, budget: true, penalties: "list" },
 } as const satisfies OptionNames<VerifyOptions>;
 
 /** Compares an injected model with its original. `Library.verify` documents it. */

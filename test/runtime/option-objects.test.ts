@@ -165,3 +165,28 @@ it("a pattern of another realm is one", async () => {
     (await buildStep(model, { ...how, groups: [{ match: /fc1/, learningRate: 0.5 }] })).ports,
   );
 });
+
+/** One option of each other kind: a value that would be passed over or taken for another one, and what the refusal says. */
+const others: readonly (readonly [string, () => Promise<unknown>])[] = [
+  [
+    'perSite is true or false, not the text "false"',
+    () => inject(model, { penalties: [], perSite: "false" as never }),
+  ],
+  ["dora is true or false, not 0", () => addAdapters(model, { dora: 0 as never })],
+  ["open is true or false, not 1", () => inspect(model, { open: 1 as never })],
+  ["flat is true or false, not 1", () => calls.parameters?.({ flat: 1 } as never) as Promise<unknown>],
+  ["averaged is true or false, not 1", () => calls.evaluate?.({ averaged: 1 } as never) as Promise<unknown>],
+  [
+    "past takes lengths by name, as in { x: 8 }, not an Array",
+    () => inspect(model, { past: [["p", 4]] as never }),
+  ],
+  ["penalties is a list, as in [ … ], not an Object", () => inject(model, { penalties: som() as never })],
+  ["prediction is a text, not 3", () => replaceHead(model, { classes: 3, prediction: 3 as never })],
+  ['onMessage takes a function, not the text "log"', () => tap(model, { onMessage: "log" as never })],
+  [
+    "signal takes an AbortSignal, as in controller.signal, not an AbortController",
+    () => evaluateModel(model, data, { signal: new AbortController() as never }),
+  ],
+];
+
+it.each(others)("%s", (message, call) => expect(call()).rejects.toThrow(message));

@@ -46,7 +46,7 @@ interface DrawnChange {
   readonly factors: readonly [number, number, number] | undefined;
 }
 
-const changeNames = { flip: true, crop: true, color: true } as const satisfies OptionNames<Augmentation>;
+const changeNames = { flip: "flag", crop: true, color: true } as const satisfies OptionNames<Augmentation>;
 
 /** @throws UsageError for an unknown change, and for a strength out of range */
 export function checkAugmentation(changes: Augmentation): void {
