@@ -85,7 +85,7 @@ export function checkKnown(taker: string, given: object, names: Readonly<Record<
 function unknownOption(taker: string, name: string, known: readonly string[]): UsageError {
   const plain = (text: string) => text.toLowerCase().replace(/[-_]/g, "");
   const meant = known.find((one) => plain(one) === plain(name));
-  const few = known.length <= 12 ? `; it has ${known.join(", ")}` : "";
+  const few = known.length <= 12 ? `; it has ${known.join(", ") || "none"}` : "";
   return new UsageError(`${taker} has no option "${name}"${meant === undefined ? few : `: write ${meant}`}`);
 }
 

@@ -30,18 +30,20 @@ export interface ElementwiseLoss {
 }
 
 /** Mean of (prediction − label)². Labels have the prediction's shape. */
-export const meanSquaredError = (): Objective =>
+export const meanSquaredError = (options: Readonly<Record<string, never>> = {}): Objective =>
   elementwise({
     name: "mse",
+    options: withDefaults("mse", {}, options),
     loss: (g, x, target) => g.square(difference(g, x, target)),
     slope: (g, x, target, scale) => g.mul(difference(g, x, target), 2 * scale),
     evaluate: (x, target) => (x - target) ** 2,
   });
 
 /** Mean of |prediction − label|. Labels have the prediction's shape. If both are equal, the slope is 0. */
-export const l1 = (): Objective =>
+export const l1 = (options: Readonly<Record<string, never>> = {}): Objective =>
   elementwise({
     name: "l1",
+    options: withDefaults("l1", {}, options),
     loss: (g, x, target) => g.abs(difference(g, x, target)),
     // The sign from comparisons, because WebGPU has no Sign.
     slope: (g, x, target, scale) => {

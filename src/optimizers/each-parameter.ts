@@ -1,3 +1,4 @@
+import { checkFields } from "../check-arguments.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import { ownCount } from "./own-count.ts";
@@ -52,14 +53,9 @@ export interface EachParameter {
 }
 
 /** Applies a transformation of one parameter to each. */
-export function eachParameter({
-  name,
-  options,
-  treatment,
-  slots = [],
-  emit,
-  compute,
-}: EachParameter): GradientTransformation {
+export function eachParameter(given: EachParameter): GradientTransformation {
+  checkFields("eachParameter takes { name, options, emit, compute }", given, "name", "options", "emit");
+  const { name, options, treatment, slots = [], emit, compute } = given;
   const slotsOf = <T>(state: readonly T[], i: number) =>
     state.slice(i * slots.length, (i + 1) * slots.length);
   return {

@@ -1,4 +1,4 @@
-import type { Schedule, ScheduleEntry } from "./schedule.ts";
+import { checkNames, type Schedule, type ScheduleEntry } from "./schedule.ts";
 
 /** Factors of SRIP's published schedule, each with the last of 200 epochs in which it applies. */
 const sripFactors = [
@@ -13,8 +13,10 @@ const sripFactors = [
  * other lengths are divided in the same proportions.
  * Source: the code of Bansal, Chen, Wang 2018 (VITA-Group/Orthogonality-in-CNNs).
  */
-export const sripSchedule = (): Schedule => (step, totalSteps) =>
-  sripFactors.find(([epochs]) => 200 * step <= epochs * totalSteps)?.[1] ?? 0;
+export const sripSchedule = (options: Readonly<Record<string, never>> = {}): Schedule => {
+  checkNames(options, sripEntry);
+  return (step, totalSteps) => sripFactors.find(([epochs]) => 200 * step <= epochs * totalSteps)?.[1] ?? 0;
+};
 
 /** {@link sripSchedule} in the table. */
 export const sripEntry: ScheduleEntry = {

@@ -257,6 +257,22 @@ describe("what would be passed over is refused:", () => {
     );
   });
 
+  it("options of what has none, or misspelt ones of what has", () => {
+    expect(() => losses.l1({ reduction: "sum" } as never)).toThrow(
+      'the objective l1 has no option "reduction"; it has none',
+    );
+    expect(() => losses.meanSquaredError(0.5 as never)).toThrow("the objective mse takes its options as");
+    expect(() => schedules.sripSchedule({ epochs: 3 } as never)).toThrow(
+      'the schedule srip has no option "epochs"; it has none',
+    );
+    expect(() => library.tensorboard("logs", { hparams: {} } as never)).toThrow(
+      'tensorboard has no option "hparams"; it has hyperParameters',
+    );
+    expect(() => optimizers.eachParameter({ name: "mine" } as never)).toThrow(
+      "eachParameter takes { name, options, emit, compute }, not an Object",
+    );
+  });
+
   it("a schedule that gives no number", async () => {
     for (const given of [undefined, null, "1", Number.NaN, Promise.resolve(1)]) {
       const own = await Trainer.create(model, { ...how, schedule: () => given as never });

@@ -1,7 +1,9 @@
 import { appendFileSync, existsSync, readdirSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { checkText } from "../../check-arguments.ts";
 import { FileError, messageOf } from "../../errors.ts";
+import { checkKnown } from "../../known-options.ts";
 import type { AnglesEvent, ObservationEvent } from "../../measure/observe.ts";
 import { bytesAt } from "../../onnx/read-file.ts";
 import { makeFolder } from "../../onnx/write-file.ts";
@@ -46,6 +48,8 @@ export class TensorBoardLog {
 
   /** @param folder - is created when the first event arrives */
   constructor(folder: string, options: TensorBoardOptions = {}) {
+    checkText("the folder of a TensorBoard log", folder);
+    checkKnown("tensorboard", options, { hyperParameters: true });
     this.#folder = folder;
     this.#options = options;
   }
