@@ -117,10 +117,13 @@ export class TimedStep {
  * Random samples that fit a step: normal floats, integers 0 and 1 (also for labels and tokens: every model has these two), shares for labels in
  * floats; masks are 1 everywhere.
  */
-function randomDataset({ inputs, labels }: StepPorts, size: number): Dataset {
+function randomDataset(ports: StepPorts, size: number): Dataset {
+  const { inputs, labels } = ports;
   const random = new Random("benchmark");
+  const batch = batchOf(ports);
   const array = ({ name, type, shape, batchAxis = 0 }: DataPort, isTarget: boolean): SampleArray => {
-    const own = shape.filter((_, axis) => axis !== batchAxis);
+    // Scores [samples · places, classes] have labels for several rows of each sample.
+    const own = shape.flatMap((dim, axis) => (axis !== batchAxis ? [dim] : dim > batch ? [dim / batch] : []));
     const count = size * elementCount(own);
     const isFloat = type === "float" || type === "double" || type === "float16" || type === "bfloat16";
     const isMask = /mask/i.test(name);

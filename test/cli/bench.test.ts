@@ -1,9 +1,11 @@
 import { expect, it } from "vitest";
 import { DeviceError } from "../../src/errors.ts";
-import { bench, crossEntropy, readModel, som } from "../../src/index.ts";
+import { graphToProto } from "../../src/graph/proto.ts";
+import { bench, crossEntropy, Model, readModel, som } from "../../src/index.ts";
 import { operatorTimes } from "../../src/measure/operator-profile-node.ts";
 import { type BackendTimes, benchmarkStep } from "../../src/measure/step-benchmark-node.ts";
 import { nodeRuntime } from "../../src/runtime/node.ts";
+import { GraphBuilder } from "../helpers/build-graph.ts";
 import { clouds, network } from "../runtime/small-run.ts";
 import { cli } from "./run-cli.ts";
 
@@ -72,6 +74,21 @@ it.each([
 ])("refuses %j", async (flags, says) => {
   const { code, stdout, stderr } = await cli("bench", "models/mlp.onnx", "--batch", "2", ...flags);
   expect([code, stdout, stderr]).toEqual([2, "", expect.stringMatching(says)]);
+});
+
+it("times a model whose scores [samples · places, classes] have labels for several rows of each sample", async () => {
+  const b = new GraphBuilder();
+  const x = b.input("x", [4, 3, 6]);
+  const rows = b.op("Reshape", [x, b.int64("rows", [12, 6])], "flat");
+  const scores = b.op("MatMul", [rows, b.weight("w", [6, 5])], "scores");
+  const model = Model.fromProto(graphToProto(b.output(scores), { irVersion: 9 }));
+  const [times] = await bench(model, {
+    objective: crossEntropy(),
+    rounds: 1,
+    roundTime: 1,
+    backends: ["cpu"],
+  });
+  expect(times).toMatchObject({ backend: "cpu", batch: 4, steps: [{ penalty: "none" }] });
 });
 
 it("sums a profile by operator, without the first runs and without containers", () => {
