@@ -13,6 +13,7 @@ import { readTransposed } from "./backends/read-transposed.ts";
 import { refuseMiscomputed } from "./backends/refuse-miscomputed.ts";
 import { sliceThenTurn } from "./backends/slice-then-turn.ts";
 import { writeOutMissing } from "./backends/write-out-missing.ts";
+import { computeOnce } from "./cleanup/compute-once.ts";
 import { foldConstants, foldValues } from "./cleanup/fold-constants.ts";
 import { liftConstants } from "./cleanup/lift-constants.ts";
 import { splitShared } from "./cleanup/split-shared.ts";
@@ -73,6 +74,7 @@ export const passes = {
   foldConstants,
   tieCopies,
   splitShared,
+  computeOnce,
   // Training
   emptyCache,
   writeOutAttention,

@@ -188,7 +188,8 @@ function nameGradients(
 }
 
 async function finished(program: Program, tell: LossOptions["onMessage"]): Promise<Model> {
-  const passes = [...(await program.recomputation()), stillStatistics()];
+  const { computeOnce } = await import("../passes/cleanup/compute-once.ts");
+  const passes = [...(await program.recomputation()), computeOnce(), stillStatistics()];
   const model = await program.finish({ passes });
   if (hasQuantized(program.graph)) {
     const { roundingText } = await import("../analysis/runtime-faults.ts");

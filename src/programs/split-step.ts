@@ -7,7 +7,7 @@ import type { Model } from "../onnx/model.ts";
 import { checkInitial } from "./check-initial.ts";
 import { stepOptionNames } from "./option-names.ts";
 import { inputName } from "./ports.ts";
-import { loweringPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
+import { lastPasses, type Step, type StepOptions, stepFacts } from "./step.ts";
 import type { ParameterPort, StepPorts } from "./step-ports.ts";
 import {
   dataPorts,
@@ -88,7 +88,10 @@ export async function splitStep(
   return {
     ...first,
     graph: half.program.graph,
-    update: await program.finish({ check: options.lower ? "structure" : "run" }),
+    update: await program.finish({
+      passes: [(await import("../passes/cleanup/compute-once.ts")).computeOnce()],
+      check: options.lower ? "structure" : "run",
+    }),
     ports: {
       ...ports,
       ...updated,
@@ -129,7 +132,7 @@ async function finishGradients(
     ...figures,
   };
   const gradients = await program.finish({
-    passes: [...(await program.recomputation()), ...(await loweringPasses(half, options.lower))],
+    passes: [...(await program.recomputation()), ...(await lastPasses(half, options.lower))],
     check: options.lower || half.half === "bfloat16" || options.shards ? "structure" : "run",
   });
   checkInitial(half.program.initial, statistics, options);

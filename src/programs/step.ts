@@ -81,7 +81,7 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
     ...scaling?.figures(program, updated),
   };
   const written = await program.finish({
-    passes: [...(await program.recomputation()), ...(await loweringPasses(half, lower))],
+    passes: [...(await program.recomputation()), ...(await lastPasses(half, lower))],
     metadata: new Map([[portsKey, portsToText(ports)]]),
     // A trainer asks for a backend's forms, and opens the graph immediately.
     check: lower || half.half === "bfloat16" ? "structure" : "run",
@@ -90,12 +90,13 @@ export async function buildStep(model: Model, options: StepOptions, probe: Probe
   return { model: written, ports, ...stepFacts(half, ports) };
 }
 
-/** The passes that bring a step into the forms of its backend. */
-export const loweringPasses = async (
+/** The last passes over a step: nothing is computed twice, and it gets the forms of its backend. */
+export const lastPasses = async (
   { half }: TrainingGradients,
   lower: StepOptions["lower"],
 ): Promise<Pass<unknown>[]> => [
   ...(half && lower?.half ? [await lower.half()] : []),
+  (await import("../passes/cleanup/compute-once.ts")).computeOnce(),
   ...(lower?.passes ?? []),
 ];
 

@@ -38,6 +38,18 @@ export const cleanupCases = {
     const h = b.op("Gather", [table, b.input("words", [4], "int64")], "h");
     return b.output(b.op("MatMul", [h, copy], "y"));
   },
+  computeOnce: () => {
+    const b = new GraphBuilder();
+    const [x, dy] = [b.input("x", [3]), b.input("dy", [3])];
+    const sum = b.op("Add", [b.op("Mul", [dy, x], "a"), b.op("Mul", [dy, x], "b")], "dx");
+    const halves = ["u", "v"].map((name) => b.op("Mul", [sum, vector(b, `half.${name}`, [0.5])], name));
+    const draws = ["r", "s"].map((name) => b.op("RandomUniformLike", [x], name));
+    const exps = ["e", "f"].map((name) => b.op("LeakyRelu", [sum], name, { alpha: 0.1 }));
+    const other = b.op("LeakyRelu", [sum], "g", { alpha: 0.2 });
+    for (const value of [...halves, ...draws, ...exps, other])
+      b.output(b.op("Neg", [value], `-${value.name}`));
+    return b.graph;
+  },
   splitShared: () => {
     const b = new GraphBuilder();
     const [ones, zeros] = [vector(b, "bn.weight", [1, 1]), vector(b, "bn.bias", [0, 0])];
