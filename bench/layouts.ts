@@ -201,7 +201,8 @@ const conversion =
 /** A session that runs a build; its outputs are one number of each result, so that no large output is copied. */
 async function opened(build: Build, lower: Lowering): Promise<() => Promise<number>> {
   const graph = new Graph("layouts", new Map([["", 18]]));
-  const g = new Emit(graph, { prefix: "" });
+  const { channelBlock } = lower;
+  const g = new Emit(graph, { prefix: "", ...(channelBlock && { channelBlock }) });
   const input = (name: string, shape: readonly number[]) => graph.addInput(name, "float", shape) as Typed;
   const results = await build(g, input);
   for (const result of results) {

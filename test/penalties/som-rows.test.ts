@@ -28,13 +28,13 @@ describe("the positions that maxRows chooses", () => {
   });
 });
 
-describe("som of a subset that does not divide the positions", () => {
+describe("som of a subset of the positions, which divides them or not", () => {
   const layers: Readonly<Record<string, LayerCase>> = {
     Conv: { op: "Conv", response: [3, 5, 7, 3], unitAxis: 1, weight: [5, 2, 1, 1] },
     "MatMul [N, L, k]": { op: "MatMul", response: [3, 17, 5], unitAxis: 2, weight: [2, 5] },
   };
   for (const [name, layer] of Object.entries(layers)) {
-    test.each([5, 8, 11, 13, 16])(`${name}: maxRows=%i`, async (maxRows) => {
+    test.each([3, 5, 7, 8, 11, 13, 16])(`${name}: maxRows=%i`, async (maxRows) => {
       const penalty = som({ maxRows, gamma: 4, lambda1: 3 });
       const data = dataFor(name, layer);
       const expected = referenceOf(penalty, layer, data);
