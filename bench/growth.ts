@@ -33,7 +33,7 @@ const series: Readonly<Record<string, readonly NetworkRequest[]>> = {
   "CNN, batch": powers(1, 256, 4).map((batch) => ({ network: "cnn", batch, size: { width: 16, depth: 3 } })),
 };
 
-type Point = NetworkResult & { readonly series: string; readonly place: number };
+export type Point = NetworkResult & { readonly series: string; readonly place: number };
 
 /**
  * Times an MLP and a CNN over their width, depth and batch, plain and with SOM, against PyTorch eager, and writes the rows of a
@@ -54,7 +54,7 @@ export async function growth(run: Run): Promise<void> {
         console.error(`${name}: ${cellsOf(point).join("; ")}`);
         if (!run.writes) continue;
         const rows = writeRow(file, point, order);
-        replaceSection(new URL("README.md", import.meta.url), "growth", table(rows));
+        replaceSection(new URL("README.md", import.meta.url), "growth", growthTable(rows));
       } catch (error) {
         console.error(`${name}, ${JSON.stringify(request)}: not timed: ${messageOf(error)}`);
       }
@@ -62,7 +62,7 @@ export async function growth(run: Run): Promise<void> {
     hosts.own.close();
     hosts.torch?.close();
   }
-  console.log(`\n${table(points)}`);
+  console.log(`\n${growthTable(points)}`);
 }
 
 async function timed(
@@ -96,7 +96,8 @@ async function timed(
   };
 }
 
-function table(points: readonly Point[]): string {
+/** The growth of a step as a Markdown table. */
+export function growthTable(points: readonly Point[]): string {
   const headings = ["", "", "plain, ms", "÷ PyTorch eager", "SOM adds", "SOM ÷ PyTorch eager"];
   return [
     `| ${headings.join(" | ")} |`,

@@ -12,7 +12,7 @@ import { runsOf, spreadText } from "./step-table.ts";
 const repetitions = 3;
 
 /** Seconds that a network takes before its first step is done, and that `verify` takes. */
-interface ReadyResult extends Conditions {
+export interface ReadyResult extends Conditions {
   readonly network: string;
   readonly batch: number;
   readonly title: string;
@@ -44,12 +44,12 @@ export async function ready(run: Run, names: readonly NetworkName[]): Promise<vo
       console.error(`${network}: ${cellsOf(result).slice(1).join("; ")}`);
       if (!run.writes) continue;
       const rows = writeRow(file, result, order);
-      replaceSection(new URL("README.md", import.meta.url), "ready", table(rows));
+      replaceSection(new URL("README.md", import.meta.url), "ready", readyTable(rows));
     } catch (error) {
       console.error(`${network}: not timed: ${messageOf(error)}`);
     }
   }
-  console.log(`\n${table(results)}`);
+  console.log(`\n${readyTable(results)}`);
 }
 
 async function measured(network: NetworkName, run: Run): Promise<ReadyResult> {
@@ -95,7 +95,8 @@ async function verified(folder: string, network: string, threads: number): Promi
   }
 }
 
-function table(results: readonly ReadyResult[]): string {
+/** The time to the first step, and `verify`, as a Markdown table. */
+export function readyTable(results: readonly ReadyResult[]): string {
   const headings = ["", "plain", "SOM", "PyTorch eager", "verify", "its checks"];
   return [
     `| ${headings.join(" | ")} |`,

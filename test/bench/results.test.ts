@@ -5,6 +5,8 @@ import { pathToFileURL } from "node:url";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { type Contender, floor, own } from "../../bench/contender.ts";
 import { goalsTable } from "../../bench/goals.ts";
+import { growthTable, type Point } from "../../bench/growth.ts";
+import { type ReadyResult, readyTable } from "../../bench/ready.ts";
 import { again, measure } from "../../bench/rounds.ts";
 import { spreadOf } from "../../bench/statistics.ts";
 import {
@@ -162,4 +164,29 @@ it("the tables in bench/README.md and docs/performance.md are those of bench/res
   const rows = readResults<NetworkResult>(new URL("../../bench/results/step.json", import.meta.url));
   expect(readFileSync("bench/README.md", "utf8")).toContain(stepTable(rows));
   expect(readFileSync("docs/performance.md", "utf8")).toContain(goalsTable(rows));
+});
+
+it("the other tables in bench/README.md are those of their results", () => {
+  const readme = readFileSync("bench/README.md", "utf8");
+  const results = <T>(name: string) =>
+    readResults<T>(new URL(`../../bench/results/${name}.json`, import.meta.url));
+  expect(readme).toContain(growthTable(results<Point>("growth")));
+  expect(readme).toContain(readyTable(results<ReadyResult>("ready")));
+
+  const large = JSON.parse(readFileSync("bench/results/large-files.json", "utf8")) as {
+    readonly results: Readonly<
+      Record<string, Readonly<Record<string, { readonly seconds: number; readonly peak: number }>>>
+    >;
+  };
+  const tenths = (seconds = Number.NaN) => (Math.round(10 * seconds) / 10).toFixed(1);
+  const rows = Object.values(large.results).map(({ copy, ...commands }) => [
+    tenths(copy?.seconds),
+    ...Object.values(commands).map(({ seconds, peak }) => `${tenths(seconds)}, ${peak.toLocaleString("en")}`),
+  ]);
+  expect(rows.length).toBe(2);
+  for (const cells of rows) expect(readme).toContain(`| ${cells.join(" | ")} |`);
+
+  const { ratios, peakMebibytes } = JSON.parse(readFileSync("bench/results/inject.json", "utf8"));
+  expect(readme).toContain(`\`inject\` takes ${ratios["inject / copy, median"].toFixed(2)} times the copy`);
+  expect(readme).toContain(`with ${peakMebibytes.inject} MiB at the peak`);
 });
