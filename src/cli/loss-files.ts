@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
-import { messageOf, UsageError } from "../errors.ts";
+import { messageOf, SorthError, UsageError } from "../errors.ts";
 import { readModel } from "../index.ts";
 import { lossModel } from "../losses/loss-model.ts";
 import type { Objective } from "../losses/objective.ts";
@@ -48,12 +48,24 @@ async function lossIn(path: string): Promise<LossTerm["objective"]> {
   } catch (error) {
     throw new UsageError(`the loss ${path} cannot be loaded: ${messageOf(error)}`);
   }
-  if (typeof loss === "function") return ownLoss({ name, loss: loss as OwnLoss["loss"] });
+  if (typeof loss === "function") return ownLoss({ name, loss: named(path, loss as OwnLoss["loss"]) });
   const { build, evaluate } = (loss ?? {}) as Partial<Objective>;
   if (typeof build === "function" && typeof evaluate === "function") return loss as Objective;
   const own = (loss ?? {}) as Partial<OwnLossOptions>;
-  if (typeof own.loss === "function") return ownLoss({ name, ...own, loss: own.loss });
+  if (typeof own.loss === "function") return ownLoss({ name, ...own, loss: named(path, own.loss) });
   throw new UsageError(
     `${path} exports no loss: write "export default (g, prediction, labels) => …" or "export default ownLoss({ … })"`,
   );
 }
+
+/** A function of the user's own whose errors name its file. */
+const named =
+  (path: string, loss: OwnLoss["loss"]): OwnLoss["loss"] =>
+  (...given) => {
+    try {
+      return loss(...given);
+    } catch (error) {
+      if (error instanceof SorthError) throw error;
+      throw new UsageError(`the loss ${path} fails: ${messageOf(error)}`);
+    }
+  };

@@ -2,10 +2,11 @@ import { UsageError } from "../errors.ts";
 import type { Shape } from "../graph/shapes.ts";
 import type { Objective } from "../losses/objective.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { whatIs } from "../what-is.ts";
 import { ClassMetrics, mostConfused, rankOf, share } from "./class-metrics.ts";
 import { classesOf, classRows } from "./class-rows.ts";
 import { areaUnderCurve, LabelMetrics } from "./label-metrics.ts";
-import type { Measured, Metric, MetricSample } from "./metric.ts";
+import type { Measured, Metric, MetricPass, MetricSample } from "./metric.ts";
 import { NumberMetrics } from "./number-metrics.ts";
 import { checkFits, figureName, kindOf, topOf } from "./table.ts";
 
@@ -227,7 +228,18 @@ function ofNumbers(shape: Shape): Counter {
 
 function ofOwn({ name, begin }: Metric): Counter {
   const pass = begin();
-  return { add: (sample) => pass.add(sample), report: () => ({ metrics: { [name]: pass.result() } }) };
+  const { add, result } = (pass ?? {}) as Partial<MetricPass>;
+  if (typeof add !== "function" || typeof result !== "function") {
+    throw new UsageError(
+      `begin() of the metric "${name}" returns { add(sample), result() }, not ${whatIs(pass)}`,
+    );
+  }
+  const report = () => {
+    const figure: unknown = pass.result();
+    if (typeof figure === "number") return { metrics: { [name]: figure } };
+    throw new UsageError(`result() of the metric "${name}" returns a number, not ${whatIs(figure)}`);
+  };
+  return { add: (sample) => pass.add(sample), report };
 }
 
 /**

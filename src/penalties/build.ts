@@ -1,10 +1,13 @@
 import type { Site } from "../analysis/site-types.ts";
 import { SorthError, UsageError } from "../errors.ts";
+import { checkEmitted } from "../graph/check-emitted.ts";
 import type { Emit } from "../graph/emit.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
+import { checkChoice } from "../known-options.ts";
 import { elementCount, Tensor } from "../onnx/tensor.ts";
+import { isObject } from "../what-is.ts";
 import { appliesTo, subjectOf } from "./applies.ts";
 import { type Draw, drawn } from "./draws.ts";
 import { PenaltyLayer } from "./layer.ts";
@@ -44,6 +47,9 @@ export function buildPenalties(
   { refuse, tell, draw = constantDraws(g, tell) }: BuildOptions,
 ): PenaltyPart[] {
   const holders = new Map<string, Map<Value, string>>();
+  for (const { penalty, label } of plans) {
+    checkChoice(`on of the penalty ${label}`, subjectOf(penalty), ["weights", "responses"]);
+  }
   return sites.flatMap((site) => {
     const own = plans.filter((plan) => chooses(plan, site));
     const twice = own.find((plan, i) => own.findIndex((other) => sameName(plan, other)) < i);
@@ -75,7 +81,9 @@ export function buildPenalties(
       const at = (weight?: Typed): ReturnType<PenaltyPart["at"]> => {
         const layer = new PenaltyLayer(site, g, (wanted) => draw(wanted, plan), weight);
         const built = definition.build(layer, options);
-        const { value, slopes } = "value" in built ? built : { value: built, slopes: undefined };
+        const { value, slopes } =
+          isObject(built) && "value" in built ? built : { value: built, slopes: undefined };
+        checkEmitted(`build of the penalty ${label}`, value);
         if (elementCount(value.shape) !== 1) {
           throw new SorthError(
             `the penalty ${label} of layer "${site.name}" has the shape ${shapeText(value.shape)}; it must be one number`,

@@ -32,7 +32,7 @@ export interface PenaltyFactory<O extends PenaltyOptions> {
  * await inject(model, { penalties: [som({ gamma: 5 })] });
  */
 export function definePenalty<O extends PenaltyOptions>(definition: PenaltyDefinition<O>): PenaltyFactory<O> {
-  checkFields("a penalty is defined by an object", definition, "name", "defaults", "on");
+  checkFields("a penalty is { name, on, defaults, build }", definition, "name", "on", "defaults", "build");
   const { name } = definition;
   if (!/^[a-z][a-z0-9-]*$/i.test(name)) {
     throw new UsageError(`the penalty's name "${name}" must be letters, digits and hyphens`);

@@ -99,13 +99,16 @@ function joinInputs(
     const output = outputs.get(input.name);
     if (output) joined.set(input, output);
   }
-  if (joined.size === 0 || term.output !== undefined) {
+  const read = [...joined.values()].map(({ name }) => name);
+  if (joined.size === 0 || (term.output !== undefined && !read.includes(term.output))) {
     const open = loss.inputs.filter((input) => !joined.has(input));
     const first = open.find(({ name }) => !labelName.test(name));
     if (!first) {
       const list = (values: readonly Value[]) => values.map(({ name }) => name).join(", ") || "none";
       throw new UsageError(
-        `the loss ${term.objective.name} reads no output of the model: its inputs are ${list(loss.inputs)}, the model's outputs ${list(graph.outputs)}; give an input the name of the output that it reads`,
+        read.length > 0
+          ? `the loss ${term.objective.name} reads ${read.join(", ")} by name, and none of its inputs is left for "${term.output}": leave output (--prediction) out`
+          : `the loss ${term.objective.name} reads no output of the model: its inputs are ${list(loss.inputs)}, the model's outputs ${list(graph.outputs)}; give an input the name of the output that it reads`,
       );
     }
     const { value } = choosePrediction(graph, { name: term.objective.name }, term.output);

@@ -1,6 +1,7 @@
 import { typedOrHidden } from "../analysis/obstacle.ts";
 import type { Seed } from "../autodiff/walk.ts";
 import { SorthError, UsageError } from "../errors.ts";
+import { checkEmitted } from "../graph/check-emitted.ts";
 import type { Typed } from "../graph/emit-base.ts";
 import type { Value } from "../graph/node.ts";
 import { type Shape, sameShape, shapeText } from "../graph/shapes.ts";
@@ -104,6 +105,7 @@ function emitTerm(
     input(term.labels, type === "float" ? prediction.type : type, shape(prediction.shape));
   if (!isObjective(objective)) {
     const loss = objective.loss(emit, prediction, labels);
+    checkEmitted(`the function of the loss ${term.objective.name}`, loss);
     return { term, ...meanOf(prepared, loss), prediction };
   }
   const mask =

@@ -35,6 +35,8 @@ beforeAll(() => {
     "export default (g, prediction, labels) => g.mul(g.abs(g.sub(prediction, labels)), 2);",
   );
   writeFileSync(at("none.mjs"), "export default 3;");
+  writeFileSync(at("number.mjs"), "export default (prediction, labels) => Math.abs(prediction - labels);");
+  writeFileSync(at("misspelt.mjs"), "export default (g, prediction) => g.absolute(prediction);");
 });
 
 /** The last events of a run. */
@@ -124,12 +126,29 @@ test("gradients of a loss that is a model, and of a sum, have the inputs of thei
   const [inputs, outputs] = await gradient("model.onnx", "--objective", at("loss.onnx"));
   expect(inputs).toEqual(["x", "labels", "y_box"]);
   expect(outputs?.[0]).toBe("loss");
+  // It reads both outputs by their names, so that naming one of them changes nothing.
+  for (const name of ["logits", "box"]) {
+    const [same] = await gradient(`${name}.onnx`, "--objective", at("loss.onnx"), "--prediction", name);
+    expect(same).toEqual(inputs);
+  }
   expect((await gradient("sum-gradient.onnx", ...two))[0]).toEqual(["x", "kind", "price"]);
 });
 
 test.each([
   ["an unknown file", ["--objective", "missing.onnx"], 1, /missing\.onnx/],
   ["a module without a loss", ["--objective", at("none.mjs")], 2, /exports no loss/],
+  [
+    "a loss that JavaScript computes",
+    ["--objective", at("number.mjs")],
+    2,
+    /^error: the function of the loss number returns a value of the graph, as g\.reduceMean\(x\), not NaN$/m,
+  ],
+  [
+    "a loss that fails",
+    ["--objective", at("misspelt.mjs")],
+    2,
+    /^error: the loss .*misspelt\.mjs fails: g\.absolute is not a function$/m,
+  ],
   ["a weight below 0", ["--objective", "mse:weight=-1"], 2, /weight of "mse:weight=-1" is -1/],
   ["a mask where none is taken", ["--objective", "triplet:mask=m"], 2, /loss triplet takes no mask \("m"\)/],
   [
