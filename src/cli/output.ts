@@ -1,4 +1,4 @@
-import { readdir, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, parse } from "node:path";
 import type { Command } from "commander";
 import { FileError, UsageError } from "../errors.ts";
@@ -88,6 +88,18 @@ export async function removeEvents(folder: string): Promise<void> {
   for (const name of eventFilesIn(folder)) await rm(join(folder, name));
 }
 
+/** What a run writes before its first step. */
+const written = ["config.yaml", "report.html", "run.json", "run.jsonl"];
+
+/** Whether a folder holds anything but the records of a run that ended before its first step: nothing can go on from them. */
+async function holdsMore(folder: string): Promise<boolean> {
+  const names = await readdir(folder);
+  if (names.length === 0) return false;
+  if (!names.includes("run.json") || names.some((name) => !written.includes(name))) return true;
+  const events = await readFile(join(folder, "run.jsonl"), "utf8").catch(() => "");
+  return events.includes('"event":"step"');
+}
+
 /** Refuses the folder of an earlier run for a new one. @throws UsageError unless `force` is set */
 export async function checkNoRun(folder: string, { force }: { force: boolean }): Promise<void> {
   const existing = await stat(folder).catch(() => undefined);
@@ -96,7 +108,7 @@ export async function checkNoRun(folder: string, { force }: { force: boolean }):
       `cannot keep checkpoints in "${folder}": it is a file; give --checkpoint another name`,
     );
   }
-  if (existing && !force && (await readdir(folder)).length > 0) {
+  if (existing && !force && (await holdsMore(folder))) {
     throw new UsageError(
       `"${folder}" already holds a run; continue it with --resume, give --checkpoint another folder, or --force to replace it`,
     );

@@ -86,6 +86,13 @@ export async function callOf(
       `"${flags.resume}" has no run.json that says how the run was begun (an older version or the library wrote it): give the model, --data and --epochs again`,
     );
   }
+  const { resume } = flags;
+  const kept = ["model.onnx", "last.safetensors"].some((name) => existsSync(join(resume, name)));
+  if (settings && !settings.artifact && !kept) {
+    throw new UsageError(
+      `the run in "${flags.resume}" ended before its first checkpoint, so that nothing can go on from it: begin it again`,
+    );
+  }
   // Without -o the trained model goes to the path that the stopped run would have used.
   const output = merged.output ?? outputBeside(before?.model ?? model ?? "", "trained");
   return {

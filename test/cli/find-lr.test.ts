@@ -1,6 +1,7 @@
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { run } from "../../src/cli/program.ts";
 import type { FoundLearningRate } from "../../src/index.ts";
 import { npz } from "./npz.ts";
 import { cli, snapshot, temporaryFolder } from "./run-cli.ts";
@@ -38,6 +39,18 @@ describe("find-lr", () => {
       /^(suggestion: --lr [\d.e-]+|no suggestion: .*)\nthe loss falls fastest at .*\n30 steps with rates from 1e-7 to 1/,
     );
     expect(snapshot(folder.path)).toEqual(before);
+  });
+
+  it("has no result, and writes no page, where it is stopped before its first step", async () => {
+    let stderr = "";
+    const code = await run(["find-lr", at("m.onnx"), "--data", at("d.npz"), "--html", at("stopped.html")], {
+      stdout: { write: () => expect.unreachable() },
+      stderr: { write: (text) => (stderr += text) },
+      onInterrupt: () => AbortSignal.abort(),
+    });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^error: stopped before the first step, without a result$/m);
+    expect(existsSync(at("stopped.html"))).toBe(false);
   });
 
   it("writes the curve as a page on its own, and prints it as JSON; flags of training have their effect", async () => {

@@ -296,4 +296,25 @@ describe("the lock of a run's folder", () => {
     const { code, stderr } = await train("--force");
     expect([code, stderr]).toEqual([2, expect.stringContaining('process 1 on "elsewhere" trains in')]);
   });
+
+  it("begins again where a run ended before its first step, as it says", async () => {
+    const flags = ["-o", at("out.onnx"), "--max-steps", "1", "--data", at("data.npz"), "--batch", "8"];
+    const train = (...more: string[]) => cli("train", at("model.onnx"), ...more);
+    await train(...flags);
+    const record = at("out.run/run.jsonl");
+    const lines = readFileSync(record, "utf8").split("\n");
+    const early = lines.filter((line) => !/"event":"(?!angles|gradients)/.test(line)).join("\n");
+    expect(early).toContain('"event":"angles"');
+    for (const name of ["out.onnx", "out.run/last.safetensors", "out.run/model.onnx"]) rmSync(at(name));
+    // What has steps is kept, also where a kill left no checkpoint of them.
+    expect((await train(...flags)).stderr).toMatch(/out\.run" already holds a run/);
+    writeFileSync(record, early);
+    const resumed = await cli("train", "--resume", at("out.run"));
+    expect(resumed).toMatchObject({ code: 2, stdout: "" });
+    expect(resumed.stderr).toMatch(/out\.run" ended before its first checkpoint.*: begin it again$/m);
+    writeFileSync(at("out.run/notes.txt"), "mine");
+    expect((await train(...flags)).stderr).toMatch(/out\.run" already holds a run/);
+    rmSync(at("out.run/notes.txt"));
+    expect(await train(...flags)).toMatchObject({ code: 0 });
+  });
 });

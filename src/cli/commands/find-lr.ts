@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { dataKinds } from "../../data/load-node.ts";
-import { UsageError } from "../../errors.ts";
+import { SorthError, UsageError } from "../../errors.ts";
 import { type FoundLearningRate, findLearningRate, readModel } from "../../index.ts";
 import { positive } from "../../numbers.ts";
 import { writeFileSafely } from "../../onnx/write-file.ts";
@@ -86,6 +86,10 @@ export function define(command: Command, streams: CommandStreams): void {
           `step ${done}/${all}  rate ${rateText(learningRate)}  loss ${smoothed.toPrecision(4)}`,
         ),
     }).finally(() => terminal.status());
+    if (found.points.length === 0) {
+      await trainer.release();
+      throw new SorthError("stopped before the first step, without a result");
+    }
     if (flags.html !== undefined) {
       const about = runFacts(trainer, path, flags.data).map((fact) =>
         fact.replace(/, learning rate [^,]*/, ""),
@@ -117,7 +121,7 @@ function linesOf({ suggestion, steepest, valley, points, stopped }: FoundLearnin
   const why = { diverged: ", where the loss diverged", aborted: ", where it was interrupted" } as const;
   return [
     suggestion === undefined
-      ? "no suggestion: the loss falls nowhere; try other rates (--min, --max) or more --steps"
+      ? `no suggestion: ${stopped === "aborted" ? "the loss falls nowhere before it was interrupted" : "the loss falls nowhere; try other rates (--min, --max) or more --steps"}`
       : `suggestion: --lr ${rateText(suggestion)}`,
     `the loss falls fastest at ${rateText(steepest)}; the middle of its longest fall is ${rateText(valley)}`,
     `${points.length} steps with rates from ${ends.join(" to ")}${stopped ? why[stopped] : ""}`,
