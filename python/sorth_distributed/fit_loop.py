@@ -72,6 +72,11 @@ class FitLoop:
     def events(self, planned: int) -> Iterator[Event]:
         """Everything that happens, to the end."""
         worker, position = self._worker, self._worker.position
+        if (self._fit.max_steps or 0) > planned:
+            worker.remarks.append(
+                f"the run ends with epoch {self._fit.epochs} at step {planned}, before step {self._fit.max_steps} (--max-steps): "
+                "give more epochs (--epochs)"
+            )
         stopped = False
         if self._fit.goes_on and not position.ended_early and self._decisions and position.step % self._per_epoch == 0:
             # A run that was interrupted at the epoch where early stopping ends it ends there.

@@ -25,7 +25,11 @@ export interface FitFlags {
 export function addFitFlags(command: Command): void {
   command
     .option("--epochs <count>", "passes over the data", positiveInteger, 1)
-    .option("--max-steps <count>", "stop after this number of steps", positiveInteger)
+    .option(
+      "--max-steps <count>",
+      "stop after this number of steps, where the epochs do not end the run before",
+      positiveInteger,
+    )
     .option(
       "--validation <fraction>",
       "share of the data to hold out for validation (default: the validation part of the data, if any)",

@@ -134,10 +134,11 @@ export class FitLoop {
   }
 
   async *#allEvents(): Events {
-    const { position, checkpoint, save, options, step } = this.#run;
-    const { checkActs, lateStarts } = await import("./late-starts.ts");
+    const { position, checkpoint, save, options, step, chosen } = this.#run;
+    const { checkActs, earlyEnd, lateStarts } = await import("./late-starts.ts");
     checkActs(options, step.ports);
-    for (const text of lateStarts(options, this.#steps.totalSteps, this.scheduled)) options.onMessage?.(text);
+    const late = lateStarts(options, this.#steps.totalSteps, this.scheduled);
+    for (const text of [...earlyEnd(chosen, this.#steps.planned), ...late]) options.onMessage?.(text);
     this.#stopWhereStopped();
     while (this.#goesOn(this.#steps.totalSteps)) {
       yield* this.#epoch();

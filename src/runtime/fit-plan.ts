@@ -11,7 +11,7 @@ import type { TrainingCallback } from "./callbacks.ts";
 export interface FitOptions {
   /** Passes over the data; default 1. */
   readonly epochs?: number;
-  /** Stops after this many steps in total. */
+  /** Stops after this many steps in total, where {@link epochs} does not end the run before. */
   readonly maxSteps?: number;
   /** Samples held out for validation: a share of the dataset (0 to 1), or a separate dataset. */
   readonly validation?: number | Dataset;

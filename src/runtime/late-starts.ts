@@ -1,6 +1,7 @@
 import { UsageError } from "../errors.ts";
 import type { StepPorts } from "../programs/step-ports.ts";
 import type { Schedule, ScheduledRun } from "../schedules/schedule.ts";
+import type { ChosenFit } from "./fit-plan.ts";
 import type { TimedOptions } from "./timed-options.ts";
 
 /** @throws UsageError for options of penalties in a run that has none */
@@ -15,6 +16,17 @@ export function checkActs(
       : penaltySchedule && "penaltySchedule (--penalty-schedule)";
   if (asked) throw new UsageError(`${asked} has no effect: the run has no penalty`);
 }
+
+/** A message about a number of steps that the epochs of a run do not reach. */
+export const earlyEnd = (
+  { epochs, maxSteps = 0 }: Pick<ChosenFit, "epochs" | "maxSteps">,
+  planned: number,
+) =>
+  maxSteps > planned
+    ? [
+        `the run ends with epoch ${epochs} at step ${planned}, before step ${maxSteps} (--max-steps): give more epochs (--epochs)`,
+      ]
+    : [];
 
 /** Messages about options that begin to act after the last step of a run, or do not act in it at all. */
 export function lateStarts(
