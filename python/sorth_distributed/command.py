@@ -41,7 +41,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.register("action", None, _Once)
     parser.add_argument("--data", help="mnist, or a file as sorth-onnx train reads it; data that were converted need none")
     parser.add_argument("--epochs", type=int, help="passes over the data (default: as distributed)")
-    parser.add_argument("--max-steps", type=int, help="stop after this number of steps, where the epochs do not end the run before")
+    parser.add_argument(
+        "--max-steps", type=int, help="stop after this number of steps, where the epochs do not end the run before"
+    )
     parser.add_argument("--validation", type=float, help="share of the data to hold out for validation")
     parser.add_argument("--monitor", help="the figure on the held-out samples that says which epochs are best")
     parser.add_argument("--early-stop", type=int, help="end when that figure has not improved for this many epochs in a row")
