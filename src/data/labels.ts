@@ -8,6 +8,7 @@ import { type Column, type Dataset, eachRows, type TargetType } from "./dataset.
 import { notOneHot } from "./feed-array.ts";
 import { datasetFor } from "./term-labels.ts";
 import { tokensOf } from "./token-columns.ts";
+import { refuseLabel } from "./watched-labels.ts";
 
 /** The objective that reads the labels of a dataset. */
 interface LabelReader {
@@ -161,11 +162,7 @@ function checkClasses(
   { classes, ignored }: { classes: number; ignored: unknown },
 ): void {
   const { least, most } = labels?.range() ?? { least: 0, most: (y.classes ?? 0) - 1 };
-  const refuse = (label: number) => {
-    throw new DataError(
-      `${where} holds the label ${label}, but the model has ${classes} classes: ${least ? "number them from 0" : "give it more (--classes)"}, use --ignore-index ${label} if it marks positions to leave out, or the objective mse`,
-    );
-  };
+  const refuse = (label: number) => refuseLabel(where, label, classes, least !== 0);
   if (!labels) {
     if (most >= classes && most !== ignored) refuse(most);
     return;

@@ -206,18 +206,21 @@ export function checkNormalization(normalize: TrainerOptions["normalize"]): void
 
 /**
  * Checks the samples of a fit, and tells of classes that they lack.
+ * @returns those to train on, whose labels are checked as they are read where they cannot be looked through
  * @throws SorthError for labels that the loss cannot take
  */
 export async function checkSamples(
   evaluation: OwnEvaluation,
   { train, validation }: { readonly train: Dataset; readonly validation: Dataset | undefined },
   { onMessage }: Pick<TrainerOptions, "onMessage">,
-): Promise<void> {
+): Promise<Dataset> {
   for (const data of [train, validation]) if (data) await evaluation.check(data);
+  const watched = await evaluation.watched(train);
   const [term, second] = await evaluation.terms();
   const shape = term?.prediction?.shape;
-  if (!onMessage || !shape || second || term.objective?.name !== "cross-entropy") return;
+  if (!onMessage || !shape || second || term.objective?.name !== "cross-entropy") return watched;
   const { classRemarks } = await import("../data/class-remarks.ts");
   const classes = shape[term.objective.classAxis?.(shape) ?? 1] ?? 0;
   for (const text of classRemarks(train, validation, classes)) onMessage(text);
+  return watched;
 }

@@ -14,6 +14,7 @@ import { checkLabels } from "../data/labels.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { feedsOfGraph } from "../data/sample-feeds.ts";
 import { datasetFor } from "../data/term-labels.ts";
+import { watchedLabels } from "../data/watched-labels.ts";
 import { DataError, UsageError } from "../errors.ts";
 import { Emit } from "../graph/emit.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -156,7 +157,9 @@ export async function* modelResults(
     const inBuckets =
       options.buckets && (await bucketsOf(dataset, { ...options, graph, session, read, lengths }));
     const terms = wanted.map((one, i) => ({ ...one, result: values[i]?.name ?? "" }));
-    const make = (): DataFeeds => feedsOfGraph(graph, dataset, batch, silent, ports);
+    const readers = wanted.map((one, i) => ({ ...one, shape: shapes[i] }));
+    const watched = labelled ? watchedLabels(dataset, readers, batch) : dataset;
+    const make = (): DataFeeds => feedsOfGraph(graph, watched, batch, silent, ports);
     const batches: EvaluationBatch[] = [...evaluationBatches(dataset, batch, false, inBuckets?.order)];
     for await (const { feeds, indices, count: counted } of filledBatches(batches, make(), make)) {
       options.signal?.throwIfAborted();

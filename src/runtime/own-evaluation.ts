@@ -101,6 +101,15 @@ export class OwnEvaluation {
     this.#checked.add(dataset);
   }
 
+  /** A dataset with its labels checked as they are read, where {@link check} cannot look through them. */
+  async watched(dataset: Dataset): Promise<Dataset> {
+    const { graph, ports, options } = await this.#open(dataset);
+    if (!options.objective) return dataset;
+    const { watchedLabels } = await import("../data/watched-labels.ts");
+    const readers = graph.terms.map((term) => ({ ...term, shape: term.prediction?.shape }));
+    return watchedLabels(dataset, readers, batchOf(ports));
+  }
+
   /** The losses with what they read. */
   async terms(): Promise<EvaluationGraph["terms"]> {
     return (await this.#open()).graph.terms;
@@ -134,8 +143,9 @@ export class OwnEvaluation {
     if (remark !== undefined) this.#remarks.add(remark);
     const texts = await this.#inBuckets(dataset);
     const open = texts ?? (await session());
+    const watched = await this.watched(dataset);
     return withState((state) =>
-      evaluate(dataset, {
+      evaluate(watched, {
         ...{ session: open, order: texts?.order, graph, ports, state },
         ...{ signal, normalize, measure },
       }),

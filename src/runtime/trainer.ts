@@ -192,15 +192,15 @@ export class Trainer {
     await checks.checkFit(train, this.#options, this.step.ports);
     this.#chooseNormalization(train);
     this.#parts.taught?.check(this.#options.normalize);
-    await checks.checkSamples(this.#evaluation, { train, validation }, this.#options);
+    const own = await checks.checkSamples(this.#evaluation, { train, validation }, this.#options);
     const { signal, checkpoint, callbacks } = options;
     const decides = checks.checkDecides(chosen, options, validation);
     const figures = validation && (await this.#evaluation.figures(validation));
     const buckets = await this.#parts.buckets?.of(train);
     this.#use.checkOpen();
     const loop = new checks.FitLoop({
-      ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session },
-      ...{ position: this.#run.position, chosen, train, validation, figures, buckets, checkpoint, signal },
+      ...{ ...this.#parts, options: await timedOptions(this.#options), session: this.#session, train: own },
+      ...{ position: this.#run.position, chosen, validation, figures, buckets, checkpoint, signal },
       evaluate: (data) => this.evaluate(data),
       decide:
         decides && figures ? (await import("./best-epochs.ts")).decisionsBy(chosen, figures) : undefined,
