@@ -214,8 +214,8 @@ export async function checkSamples(
   { train, validation }: { readonly train: Dataset; readonly validation: Dataset | undefined },
   { onMessage }: Pick<TrainerOptions, "onMessage">,
 ): Promise<Dataset> {
-  for (const data of [train, validation]) if (data) await evaluation.check(data);
-  const watched = await evaluation.watched(train);
+  const watched = await evaluation.check(train);
+  if (validation) await evaluation.check(validation);
   const [term, second] = await evaluation.terms();
   const shape = term?.prediction?.shape;
   if (!onMessage || !shape || second || term.objective?.name !== "cross-entropy") return watched;

@@ -4,6 +4,7 @@ import type { DataFeeds } from "../data/feeds.ts";
 import { checkLabels } from "../data/labels.ts";
 import type { Normalization } from "../data/normalize.ts";
 import { datasetFor } from "../data/term-labels.ts";
+import { watchedLabels } from "../data/watched-labels.ts";
 import { UsageError } from "../errors.ts";
 import type { Evaluation } from "../losses/objective.ts";
 import type { AnyObjective } from "../losses/terms.ts";
@@ -227,4 +228,15 @@ export function checkDataset(
       checkLabels(own, { objective, prediction: prediction.shape, batch: batchOf(ports) });
     }
   }
+}
+
+/** The dataset with its labels checked as they are read, where {@link checkDataset} cannot look through them. */
+export function watched(
+  dataset: Dataset,
+  { graph: { terms }, ports }: Counted,
+  given: AnyObjective | undefined,
+): Dataset {
+  if (!given) return dataset;
+  const readers = terms.map((term) => ({ ...term, shape: term.prediction?.shape }));
+  return watchedLabels(dataset, readers, batchOf(ports));
 }

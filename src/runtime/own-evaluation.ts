@@ -92,22 +92,19 @@ export class OwnEvaluation {
     this.#backend = of.backend;
   }
 
-  /** @throws SorthError for labels that the loss cannot take */
-  async check(dataset: Dataset): Promise<void> {
-    if (this.#checked.has(dataset)) return;
+  /**
+   * @returns the dataset; where its labels could not be looked through, they are checked as they are read
+   * @throws SorthError for labels that the loss cannot take
+   */
+  async check(dataset: Dataset): Promise<Dataset> {
     const { graph, ports, options } = await this.#open(dataset);
-    (await evaluating()).checkDataset(dataset, { graph, ports }, options.objective);
-    checkTokens(dataset, this.#model);
-    this.#checked.add(dataset);
-  }
-
-  /** A dataset with its labels checked as they are read, where {@link check} cannot look through them. */
-  async watched(dataset: Dataset): Promise<Dataset> {
-    const { graph, ports, options } = await this.#open(dataset);
-    if (!options.objective) return dataset;
-    const { watchedLabels } = await import("../data/watched-labels.ts");
-    const readers = graph.terms.map((term) => ({ ...term, shape: term.prediction?.shape }));
-    return watchedLabels(dataset, readers, batchOf(ports));
+    const { checkDataset, watched } = await evaluating();
+    if (!this.#checked.has(dataset)) {
+      checkDataset(dataset, { graph, ports }, options.objective);
+      checkTokens(dataset, this.#model);
+      this.#checked.add(dataset);
+    }
+    return watched(dataset, { graph, ports }, options.objective);
   }
 
   /** The losses with what they read. */
@@ -136,16 +133,15 @@ export class OwnEvaluation {
     { signal, normalize }: EvaluationSettings,
   ): Promise<EvaluationResult> {
     const { session, graph, ports, measure } = await this.#open(dataset);
-    await this.check(dataset);
+    const read = await this.check(dataset);
     const { evaluate, remarkOnRest } = await evaluating();
     const remark = remarkOnRest(dataset, { graph, ports });
     if (remark !== undefined && !this.#remarks.has(remark)) this.#options.onMessage?.(remark);
     if (remark !== undefined) this.#remarks.add(remark);
     const texts = await this.#inBuckets(dataset);
     const open = texts ?? (await session());
-    const watched = await this.watched(dataset);
     return withState((state) =>
-      evaluate(watched, {
+      evaluate(read, {
         ...{ session: open, order: texts?.order, graph, ports, state },
         ...{ signal, normalize, measure },
       }),
