@@ -12,9 +12,10 @@ import { nodeProbe } from "../../src/runtime/probe-node.ts";
 function computedAgain(graph: Graph): string[] {
   const known = new Set<string>();
   return graph.sorted().flatMap(({ op, label, attributes, inputs, outputs, captures }) => {
-    if (captures.length > 0 || outputs.some((output) => output && graph.outputs.includes(output))) return [];
+    if (captures.length > 0) return [];
     const text = JSON.stringify([op, [...attributes].sort(), inputs.map((input) => input?.name)]);
-    if (known.has(text)) return [`${op} ${label}`];
+    const returned = outputs.some((output) => output && graph.outputs.includes(output));
+    if (known.has(text) && !returned) return [`${op} ${label}`];
     known.add(text);
     return [];
   });

@@ -9,7 +9,7 @@ import { changes, defineGraphPass } from "../pass.ts";
  *     a = Mul(dy, x); b = Mul(dy, x); dx = Add(a, b)  →  a = Mul(dy, x); dx = Add(a, a)
  *
  * ONNX Runtime does the same when it opens the graph; a file that another runtime reads should not depend on it. Results are the
- * same bits. Nodes whose outputs the graph returns stay, because an output keeps its name.
+ * same bits. A node whose output the graph returns stays, because the output keeps its name.
  */
 export const computeOnce = defineGraphPass({
   name: "compute-once",
@@ -20,12 +20,9 @@ export const computeOnce = defineGraphPass({
     const returned = new Set(graph.outputs);
     for (const node of graph.sorted()) {
       const key = keyOf(node);
-      if (key === undefined || node.outputs.some((output) => output && returned.has(output))) continue;
-      const first = firsts.get(key);
-      if (!first) {
-        firsts.set(key, node);
-        continue;
-      }
+      const first = key === undefined ? undefined : firsts.get(key);
+      if (key !== undefined && !first) firsts.set(key, node);
+      if (!first || node.outputs.some((output) => output && returned.has(output))) continue;
       node.outputs.forEach((output, i) => {
         const same = first.outputs[i];
         if (output && same) graph.replaceUses(output, same);

@@ -48,7 +48,9 @@ export const cleanupCases = {
     const other = b.op("LeakyRelu", [sum], "g", { alpha: 0.2 });
     for (const value of [...halves, ...draws, ...exps, other])
       b.output(b.op("Neg", [value], `-${value.name}`));
-    return b.graph;
+    // What is returned serves others, and stays beside an equal one.
+    b.output(b.op("Exp", [sum], "p"), b.op("Exp", [sum], "q"));
+    return b.output(b.op("Abs", [b.op("Exp", [sum], "again")], "-again"));
   },
   splitShared: () => {
     const b = new GraphBuilder();
