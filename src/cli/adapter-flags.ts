@@ -29,7 +29,7 @@ export function addAdapterFlags(command: Command): void {
   command
     .option(
       "--lora [settings]",
-      `train LoRA adapters beside the layers, whose own weights stay frozen, and write the model with both folded together: ${form} (default: rank 8, alpha 8, all linear layers but the last)`,
+      `train LoRA adapters beside the layers, whose own weights stay frozen; a model that is written has both folded together: ${form} (default: rank 8, alpha 8, all linear layers but the last)`,
       settings,
     )
     .option(

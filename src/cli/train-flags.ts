@@ -101,12 +101,17 @@ export function addRunFlags(command: Command): void {
     .option("--json", "print the final figures as JSON");
 }
 
-/** Declares the flags that say how to train, and returns their names. */
-export function addTrainingFlags(command: Command): string[] {
-  const before = command.options.length;
+/** Declares the flags that decide what of a model is trained: a fresh last layer, adapters, or some of its parameters. */
+export function addTuningFlags(command: Command): void {
   addClassFlag(command, "replace the model's last layer by a fresh one with these classes");
   addAdapterFlags(command);
   addPartFlags(command);
+}
+
+/** Declares the flags that say how to train, and returns their names. */
+export function addTrainingFlags(command: Command): string[] {
+  const before = command.options.length;
+  addTuningFlags(command);
   addStepFlags(command, { recovers: true });
   addRateFlags(command);
   addMetricFlag(command);

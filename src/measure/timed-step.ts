@@ -7,6 +7,7 @@ import type { Step } from "../programs/step.ts";
 import { batchOf, type DataPort, type StepPorts } from "../programs/step-ports.ts";
 import { Random } from "../random.ts";
 import { checkRuns, openStep } from "../runtime/open-step.ts";
+import { OwnEvaluation } from "../runtime/own-evaluation.ts";
 import type { RunLength } from "../runtime/run-length.ts";
 import { runOptions } from "../runtime/run-options.ts";
 import { StepFeeder } from "../runtime/step-feeds.ts";
@@ -54,11 +55,14 @@ export class TimedStep {
     given: TrainerOptions,
     { backend, probe, dataset, profile }: TimedStepParts,
   ): Promise<TimedStep> {
-    const { options, mixup } =
-      given.mixup === undefined ? { options: given, mixup: undefined } : await runOptions(model, given);
+    const { options, mixup, taught } = await runOptions(model, given);
     await checkRuns(backend, options);
     const own = { ...options, ...(profile !== undefined && { profile }) };
     const { step, length, session } = await openStep(model, own, backend, probe);
+    if (dataset) {
+      const of = { ports: step.ports, probe, backend, taught };
+      await new OwnEvaluation(model, options, of).check(dataset);
+    }
     const samples = length.most * batchOf(step.ports);
     const data = dataset ?? randomDataset(step.ports, samples);
     const { normalize, seed = 0 } = options;

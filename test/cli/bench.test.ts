@@ -47,6 +47,15 @@ it("prints a table, and only the plain step with --penalty none", async () => {
   ]);
 });
 
+it.each([
+  [["--data", "mnist"], /^models\/cnn\.onnx, batches of 4 of mnist/],
+  [["--lora", "rank=2"], /random samples/],
+  [["--classes", "10", "--bitfit", "--data", "mnist"], /of mnist/],
+])("times the step that train would do with %j", async (flags, says) => {
+  const { code, stdout } = await cli("bench", "models/cnn.onnx", ...quick, "--penalty", "none", ...flags);
+  expect([code, stdout]).toEqual([0, expect.stringMatching(says)]);
+});
+
 it("names a backend that is missing with the reason, and refuses it where it was asked for", async () => {
   const [cpu] = nodeRuntime.backends;
   const missing = {
@@ -74,6 +83,22 @@ it.each([
 ])("refuses %j", async (flags, says) => {
   const { code, stdout, stderr } = await cli("bench", "models/mlp.onnx", "--batch", "2", ...flags);
   expect([code, stdout, stderr]).toEqual([2, "", expect.stringMatching(says)]);
+});
+
+it("refuses labels that the loss cannot take", async () => {
+  const { code, stderr } = await cli(
+    "bench",
+    "models/mlp.onnx",
+    ...quick,
+    "--data",
+    "mnist",
+    "--classes",
+    "3",
+  );
+  expect([code, stderr]).toEqual([
+    1,
+    expect.stringMatching(/holds the label \d, but the model has 3 classes/),
+  ]);
 });
 
 it("times a model whose scores [samples · places, classes] have labels for several rows of each sample", async () => {

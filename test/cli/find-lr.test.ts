@@ -78,6 +78,23 @@ describe("find-lr", () => {
     }
   });
 
+  it("looks for the rate of adapters, of a part of the model and of new classes", async () => {
+    const flags = ["--steps", "6", "--min", "1e-4", "--max", "1e-2"];
+    const points: string[] = [];
+    for (const [part, says] of [
+      [[], /^(?!.*adapters)/],
+      [["--lora", "rank=2"], /adapters of rank 2 beside 2 layers/],
+      [["--classes", "12"], /new head: Gemm ".*" has 12 new units/],
+      [["--bitfit"], /frozen: fc1.weight/],
+      [["--last-blocks", "1", "--classes", "10"], /trained alone: fc2.weight and what comes after it/],
+    ] as const) {
+      const { code, stdout, stderr } = await find(...flags, "--json", ...part);
+      expect([part, code, stderr]).toEqual([part, 0, expect.stringMatching(says)]);
+      points.push(JSON.stringify((JSON.parse(stdout) as FoundLearningRate).points));
+    }
+    expect(new Set(points).size).toBe(points.length);
+  });
+
   it.each([
     [["--lr", "1"], /unknown option '--lr'/],
     [["--schedule", "cosine"], /unknown option '--schedule'/],

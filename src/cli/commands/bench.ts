@@ -10,13 +10,14 @@ import { formatBytes } from "../../report/byte-count.ts";
 import { fixed, formatTable } from "../../report/table.ts";
 import { checkFallback } from "../../runtime/check-run-options.ts";
 import { newTrainer } from "../begin-run.ts";
+import { withClasses } from "../class-list.ts";
 import { addDataFlags, checkHasData, type DataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { withLossFiles } from "../loss-files.ts";
 import { given, positiveInteger, repeated } from "../options.ts";
 import { readData } from "../read-data.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
-import { addStepFlags, type TrainingFlags, trainerOptions } from "../train-flags.ts";
+import { addStepFlags, addTuningFlags, type TrainingFlags } from "../train-flags.ts";
 
 interface Flags extends SharedFlags, TrainingFlags, DataFlags {
   readonly data?: string;
@@ -51,6 +52,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--profile", "also the time of each operator, by ONNX Runtime's own measurement")
     .option("--json", "print all figures as JSON");
   const dataFlags = addDataFlags(command);
+  addTuningFlags(command);
   addStepFlags(command);
   command.action(async (path: string, flags: Flags) => {
     const terminal = new Terminal(streams, flags);
@@ -59,7 +61,8 @@ export function define(command: Command, streams: CommandStreams): void {
       throw new UsageError("--class-weights balanced needs --data");
     }
     if (flags.backend?.every((name) => name === "cpu")) checkFallback(flags.allowFallback, "cpu");
-    const model = await readModel(path);
+    const onMessage = (message: string) => terminal.note(message);
+    const model = await withClasses(await readModel(path), flags, onMessage);
     const facts = modelFacts(model, dimensionsOf(flags));
     if (facts.artifact !== undefined) {
       throw new UsageError(`"${path}" is a file of ONNX Runtime's training API: give bench the model itself`);
@@ -94,20 +97,19 @@ function backendName(text: string): string {
 async function optionsOf(model: Model, facts: ModelFacts, flags: Flags, terminal: Terminal) {
   const { threads, allowFallback, stepsPerRun, backend: _, ...others } = await withLossFiles(flags);
   const onMessage = (message: string) => terminal.note(message);
-  const placed = given({ threads, allowFallback, stepsPerRun });
-  if (flags.data === undefined) {
-    const injected = facts.block !== undefined;
-    const options = trainerOptions(others, { injected, freeBatch: facts.freeBatch });
-    return { options: { ...options, ...placed, onMessage }, dataset: undefined };
-  }
-  const read = await readData(flags.data, terminal, flags, { model, conversion: undefined });
-  const { train, normalize, conversion } = read;
-  const on = { backend: "cpu", ...placed };
+  const on = { backend: "cpu", ...given({ threads, allowFallback, stepsPerRun }) };
+  const read =
+    flags.data === undefined
+      ? undefined
+      : await readData(flags.data, terminal, flags, { model, conversion: undefined });
   const trainer = await newTrainer({
-    ...{ model, facts, flags: { ...others, ...on }, train, text: conversion?.text, normalize, onMessage },
+    ...{ model, facts, flags: { ...others, ...on }, train: read?.train, normalize: read?.normalize },
+    ...{ text: read?.conversion?.text, onMessage },
   });
   await trainer.release();
-  return { options: trainer.options, dataset: train };
+  // bench decides on backends, and on a learning rate that the same batches stand.
+  const { backend: _backend, learningRate: _learningRate, ...options } = trainer.options;
+  return { options, dataset: read?.train };
 }
 
 function printTimes(path: string, times: readonly BackendTimes[], flags: Flags, terminal: Terminal): void {

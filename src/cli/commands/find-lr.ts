@@ -9,6 +9,7 @@ import { rateText } from "../../report/rate-text.ts";
 import { checkFallback } from "../../runtime/check-run-options.ts";
 import { withRecoveredBatchNorm } from "../batch-norm-flag.ts";
 import { newTrainer } from "../begin-run.ts";
+import { withClasses } from "../class-list.ts";
 import { addTrainingDataFlags, type TrainingDataFlags } from "../data-flags.ts";
 import { dimensionsOf } from "../dimension-flags.ts";
 import { withLossFiles } from "../loss-files.ts";
@@ -18,7 +19,7 @@ import { addPlacementFlags, type PlacementFlags } from "../placement-flags.ts";
 import { readData } from "../read-data.ts";
 import { runFacts } from "../run-report.ts";
 import { type CommandStreams, type SharedFlags, Terminal } from "../terminal.ts";
-import { addSeedFlags, addStepFlags, type TrainingFlags } from "../train-flags.ts";
+import { addSeedFlags, addStepFlags, addTuningFlags, type TrainingFlags } from "../train-flags.ts";
 
 interface Flags extends SharedFlags, TrainingFlags, TrainingDataFlags, PlacementFlags {
   readonly data: string;
@@ -41,6 +42,7 @@ export function define(command: Command, streams: CommandStreams): void {
     .option("--json", "print the suggestions and the curve as JSON");
   addPlacementFlags(command);
   addTrainingDataFlags(command);
+  addTuningFlags(command);
   addStepFlags(command, { recovers: true });
   addSeedFlags(command);
   command.action(async (path: string, flags: Flags) => {
@@ -57,7 +59,8 @@ export function define(command: Command, streams: CommandStreams): void {
     }
     checkFallback(flags.allowFallback, flags.backend);
     if (flags.html !== undefined) await checkOutput(flags.html, terminal.write, "--html");
-    const model = await readModel(path);
+    const onMessage = (message: string) => terminal.note(message);
+    const model = await withClasses(await readModel(path), flags, onMessage);
     const facts = modelFacts(model, dimensionsOf(flags));
     if (facts.artifact !== undefined) {
       throw new UsageError(
@@ -67,7 +70,6 @@ export function define(command: Command, streams: CommandStreams): void {
     const read = await readData(flags.data, terminal, flags, { model, conversion: undefined });
     const { train, normalize, conversion } = read;
     const text = conversion?.text;
-    const onMessage = (message: string) => terminal.note(message);
     const signal = terminal.interrupted();
     const trainer = await newTrainer({
       model: await withRecoveredBatchNorm(model, train, flags, { normalize, onMessage, signal }),
