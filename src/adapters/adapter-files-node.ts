@@ -62,6 +62,7 @@ export async function writeAdapter(
   path: string,
   options: WriteOptions = {},
 ): Promise<string[]> {
+  checkText("the path of an adapter", path);
   if (isOnnxAdapter(path)) {
     throw new UsageError(
       `"${path}" is written by writeOnnxAdapter, which needs the model: its parameters are named after the model's weights`,
@@ -88,6 +89,7 @@ export async function writeOnnxAdapter(
   options: WriteOptions,
   probe: Probe,
 ): Promise<string[]> {
+  checkText("the path of an adapter", path);
   if (!isOnnxAdapter(path)) throw new UsageError(`"${path}" does not end in .onnx_adapter`);
   await checkAdapterOutput(path, options);
   const { adapter, model: graph } = await encodeOnnxAdapter(model, probe);

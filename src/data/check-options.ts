@@ -1,5 +1,7 @@
+import { checkFields, checkText } from "../check-arguments.ts";
 import { checkChoice, checkKnown, type OptionNames } from "../known-options.ts";
-import { checkNumber, count, seedNumber } from "../numbers.ts";
+import { checkNumber, count, properShare, seedNumber } from "../numbers.ts";
+import { checkModel } from "../onnx/check-model.ts";
 import type { DataOptions } from "./options.ts";
 import { truncations } from "./text/tokenizer.ts";
 
@@ -23,6 +25,15 @@ export function checkDataOptions(options: DataOptions): void {
   checkChoice("missing (--missing)", options.missing, ["mean", "zero", "drop"]);
   checkChoice("resize (--resize)", options.resize, ["crop", "stretch"]);
   checkChoice("truncation (--truncation)", options.truncation, truncations);
+  for (const name of ["columns", "targets"] as const) {
+    for (const column of options[name] ?? []) checkText(`a column of ${name}`, column);
+  }
+  if (options.model !== undefined) checkModel(options.model);
+  const made = "a conversion is what loadData or conversionOf gives";
+  if (options.conversion !== undefined) checkFields(made, options.conversion, "version");
+  if (options.validation !== 0) {
+    checkNumber("the share of the data for validation", options.validation, properShare);
+  }
   checkNumber("length (--length)", options.length, count);
   checkNumber("the seed", options.seed, seedNumber);
 }
