@@ -32,9 +32,10 @@ export function addModelRunFlags(command: Command, meaning: string): void {
   command
     .option("--data <source>", `${dataKinds}; docs/data.md describes each`)
     .addOption(
-      new Option("--part <name>", "part of the data (default: test where there is one, else all)").choices(
-        parts,
-      ),
+      new Option(
+        "--part <name>",
+        "part of the data (default: test, else validation where there is one, else all)",
+      ).choices(parts),
     )
     .option("--batch <size>", "samples per run, if the model leaves it open (default: 64)", positiveInteger)
     .addOption(
@@ -79,7 +80,7 @@ export function dataSourceOf({ data }: ModelRunFlags): string {
 
 /** The part of the data that the flags ask for. @throws UsageError if there is no such part */
 export function partOf({ train, validation, test }: SplitData, { part, data }: ModelRunFlags): Dataset {
-  if (part === undefined) return test ?? train;
+  if (part === undefined) return test ?? validation ?? train;
   const found = { train, validation, test }[part];
   if (found) return found;
   throw new UsageError(`${data} has no part "${part}": leave --part out, or give train`);

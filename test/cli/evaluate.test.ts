@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { conversionOf, decodeModel, readModel, withConversion, writeModel } from "../../src/index.ts";
@@ -23,6 +23,29 @@ it("evaluate prints figures, a table of the classes, the confusion matrix and th
   expect(stdout).toMatch(/^class +precision +recall +F1 +samples$/m);
   expect(stdout).toContain("rows by class (down) and answer (across)");
   expect(stdout.split("samples with the highest loss\n")[1]?.trim().split("\n")).toHaveLength(3);
+});
+
+it("evaluate and predict read the test part, else the validation part, else all", async () => {
+  const part = (name: string, rows: number) =>
+    writeFileSync(at(`parts/${name}.csv`), ["a,b,c,d,e,y", ...Array(rows).fill("1,2,3,4,5,0")].join("\n"));
+  mkdirSync(at("parts"));
+  const rows: number[] = [];
+  for (const [name, length] of [
+    ["train", 3],
+    ["validation", 4],
+    ["test", 5],
+  ] as const) {
+    part(name, length);
+    const from = ["test/fixtures/data/vector.onnx", "--data", at("parts")];
+    rows.push(JSON.parse((await cli("evaluate", ...from, "--json")).stdout).samples);
+    expect((await cli("predict", ...from, "-o", at(`${name}.csv`))).code).toBe(0);
+    rows.push(
+      readFileSync(at(`${name}.csv`), "utf8")
+        .trim()
+        .split("\n").length - 1,
+    );
+  }
+  expect(rows).toEqual([3, 3, 4, 4, 5, 5]);
 });
 
 it("evaluate --json has all figures", async () => {
