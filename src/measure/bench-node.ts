@@ -74,12 +74,13 @@ export async function bench(
 /** The step without a penalty, and with those of the options or of the model. */
 function formsOf(model: Model, options: TrainerOptions): BenchmarkForm[] {
   const { block } = modelFacts(model, options);
-  const { onMessage: _, penaltyWeight: _weight, ...quiet } = options;
+  const { onMessage: _, penaltyWeight: _weight, penaltyShare: _share, ...quiet } = options;
+  const { penaltySchedule: _schedule, applyPenalties: _apply, ...unpenalized } = quiet;
   const injected = block !== undefined && !options.penalties?.length;
   const plain = {
     penalty: "none",
     model: injected ? strip(model) : model,
-    options: { ...quiet, penalties: [] },
+    options: { ...unpenalized, penalties: [] },
   };
   const plans = injected ? block.penalties : (options.penalties ?? []);
   const penalty = plans.map((plan) => planText(planOf(plan))).join(" and ");

@@ -85,6 +85,17 @@ it.each([
   expect([code, stdout, stderr]).toEqual([2, "", expect.stringMatching(says)]);
 });
 
+it.each([
+  ["som", "decoupled"],
+  ["so", "retraction"],
+])("times %s applied by %s beside the plain step", async (penalty, apply) => {
+  const { code, stdout } = await cli(
+    ...["bench", "models/mlp.onnx", ...quick, "--penalty", penalty, "--apply", apply, "--json"],
+  );
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({ backends: [{ steps: [{ penalty: "none" }, {}] }] });
+});
+
 it("refuses labels that the loss cannot take", async () => {
   const { code, stderr } = await cli(
     "bench",
