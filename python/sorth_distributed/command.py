@@ -17,10 +17,10 @@ from . import run_folder
 from .contract import Contract, load
 from .data import load_data, source_of
 from .errors import RunError
-from .export import check_export
+from .export import check_export, check_output
 from .fit_loop import Fit, NothingLeft
 from .reducer import Reducer, reducer_of_environment
-from .restarts import begin_launch, end_launch, is_restart, is_there
+from .restarts import begin_launch, end_launch, holder_of, is_restart, is_there
 from .worker import Worker
 
 
@@ -109,21 +109,24 @@ def _run(contract: Contract, reducer: Reducer, flags: Any, again: bool | None = 
     run = Path(flags.checkpoint or flags.resume) if flags.checkpoint or flags.resume else None
     again = is_restart(run, reducer) if again is None else again
     if flags.output:
-        output = Path(flags.output)
-        check_export(contract, run, output)
-        if output.exists() and not flags.force and not flags.resume and not again:
-            raise RunError(f'"{output}" already exists; give another name with -o, or --force to replace it')
-        if not output.parent.is_dir():
-            raise RunError(f'cannot write "{output}": the folder "{output.parent}" does not exist; create it first')
+        check_export(contract, run, Path(flags.output))
+    if flags.output and reducer.rank == 0:
+        check_output(contract, Path(flags.output), flags.force or flags.resume or again)
     continued = Path(flags.resume) if flags.resume else None
     restarted = run is not None and again and is_there(run / "last.safetensors", reducer)
     if restarted:
         continued = run
+    if continued:
+        # A name that is mistyped must not become a folder.
+        holder_of(continued / "last.safetensors", reducer)
     worker = Worker(
         contract, reducer, load_data(flags.data, contract),
         shard_optimizer=flags.shard_optimizer, half=flags.reduce == "bfloat16",
     )  # fmt: skip
-    lock = run_folder.RunLock(run) if reducer.rank == 0 and run is not None else None
+    lock = None
+    if reducer.rank == 0 and run is not None:
+        run_folder.check_folder(contract, run)
+        lock = run_folder.RunLock(run)
     try:
         if reducer.rank == 0 and run is not None:
             # --force deletes the checkpoints of an earlier run, so only after the data were found, and of none that goes on.

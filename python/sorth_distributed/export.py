@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,23 @@ def check_export(contract: Contract, run: Path | None, path: Path) -> None:
             "-o: more of the trained model of this run than its numbers depends on the training: leave -o out, "
             f"and behind the run: sorth-onnx export {run or 'RUN'} -o {path}"
         )
+
+
+def check_output(contract: Contract, path: Path, may_replace: bool) -> None:
+    """Refuses, before the run begins, a file that could not be written at its end."""
+    if path.is_dir():
+        raise RunError(f'cannot write "{path}": it is a folder; give a file name')
+    if not path.parent.is_dir():
+        raise RunError(f'cannot write "{path}": the folder "{path.parent}" does not exist; create it first')
+    own = json_text({**contract.raw, "settings": None})
+    if path.resolve().parent == contract.folder.resolve() and json_text(path.name) in own:
+        raise RunError(f'"{path}" belongs to the graphs of sorth-onnx distribute; give another name with -o')
+    if path.exists() and not may_replace:
+        raise RunError(f'"{path}" already exists; give another name with -o, or --force to replace it')
+    try:
+        TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise RunError(f'cannot write "{path}": {error.strerror}') from error
 
 
 def write_model(contract: Contract, path: Path, weights: Mapping[str, Array], record: Mapping[str, Any]) -> None:

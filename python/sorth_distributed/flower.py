@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from . import run_folder
 from .contract import Array, Contract, State, load
 from .data import Dataset, load_data
 from .errors import RunError, unusable
+from .export import check_export, check_output
 from .fit_loop import Fit
 from .position import Position
 from .worker import Worker
@@ -289,18 +291,21 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--central", action="store_true", help="also train all the samples in one place, and compare")
     parser.add_argument("--checkpoint", type=Path, help="folder for a checkpoint of the result")
     parser.add_argument("-o", "--output", type=Path, help="where to write the trained model")
+    parser.add_argument("--force", action="store_true", help="replace files that exist")
     flags = parser.parse_args(words)
 
-    def done(worker: Worker) -> None:
-        if flags.output:
-            worker.export(flags.output)
-        if flags.checkpoint:
-            worker.save(flags.checkpoint)
-
     try:
+        contract = load(flags.folder)
+        if flags.output:
+            check_export(contract, flags.checkpoint, flags.output)
+            check_output(contract, flags.output, flags.force)
+        if flags.checkpoint:
+            run_folder.check_folder(contract, flags.checkpoint)
+            run_folder.check_new(flags.checkpoint, flags.force)
         rounds = simulate(
             flags.folder, flags.data, clients=flags.clients, rounds=flags.rounds, epochs=flags.epochs, skew=flags.skew,
-            samples=flags.samples, secure=flags.secure, statistics=flags.statistics, done=done,
+            samples=flags.samples, secure=flags.secure, statistics=flags.statistics,
+            done=lambda worker: keep_result(worker, flags.data, flags.output, flags.checkpoint),
         )  # fmt: skip
         for number, figures in enumerate(rounds):
             print(f"round {number}: {_text(figures)}")
@@ -311,6 +316,15 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def keep_result(worker: Worker, data: str, output: Path | None, checkpoint: Path | None) -> None:
+    """Writes the trained model, and a folder with which `run.py --resume` and `sorth-onnx train --resume` go on."""
+    if output:
+        worker.export(output)
+    if checkpoint:
+        worker.save(checkpoint)
+        run_folder.begin(worker.contract, checkpoint, data, {}, worker.record())
 
 
 def _text(figures: dict[str, Any]) -> str:

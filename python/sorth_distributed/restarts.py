@@ -11,7 +11,7 @@ from .errors import RunError
 from .reducer import Reducer, summed
 
 
-def _launch() -> str | None:
+def launch() -> str | None:
     """The name that torchrun gives to all attempts of one launch (--rdzv-id); None without one."""
     name = os.environ.get("TORCHELASTIC_RUN_ID", "none")
     return None if name in ("", "none") else name
@@ -24,7 +24,7 @@ def _mark(run: Path) -> Path:
 def is_restart(run: Path | None, reducer: Reducer) -> bool:
     """Whether an earlier attempt of the same launch began the run: the same answer on all processes, also on those that joined."""
     own = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    name = _launch()
+    name = launch()
     if run and name and _mark(run).exists():
         own = own or _mark(run).read_text() == name
     return summed(reducer, [float(own)])[0] > 0
@@ -32,7 +32,7 @@ def is_restart(run: Path | None, reducer: Reducer) -> bool:
 
 def begin_launch(run: Path) -> None:
     """Leaves a mark in the folder of the run, which a later attempt finds."""
-    name = _launch()
+    name = launch()
     if name:
         run.mkdir(parents=True, exist_ok=True)
         _mark(run).write_text(name)
@@ -55,11 +55,17 @@ def _holder(path: Path, reducer: Reducer) -> int | None:
     return found[0] if found else None
 
 
-def shared_content(path: Path, reducer: Reducer) -> bytes:
-    """The content of a file, on all processes: the first that has it sends it, for machines may not share folders."""
+def holder_of(path: Path, reducer: Reducer) -> int:
+    """The first process that has a file of a run. Raises RunError where none has it."""
     holder = _holder(path, reducer)
     if holder is None:
         raise RunError(f'"{path}" cannot be read (there is no such file): give the folder of a run')
+    return holder
+
+
+def shared_content(path: Path, reducer: Reducer) -> bytes:
+    """The content of a file, on all processes: the first that has it sends it, for machines may not share folders."""
+    holder = holder_of(path, reducer)
     content = path.read_bytes() if reducer.rank == holder else b""
     if reducer.size == 1:
         return content

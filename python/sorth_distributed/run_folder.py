@@ -16,6 +16,7 @@ from .contract import Contract
 from .data import whole_path
 from .errors import RunError
 from .position import json_text
+from .restarts import launch
 
 
 class RunLog:
@@ -75,8 +76,8 @@ class RunLock:
         while True:
             try:
                 with self._path.open("x") as file:
-                    owner = {"process": os.getpid(), "host": socket.gethostname()}
-                    file.write(json_text({**owner, "launch": os.environ.get("TORCHELASTIC_RUN_ID", "none")}) + "\n")
+                    owner = {"process": os.getpid(), "host": socket.gethostname(), "launch": launch()}
+                    file.write(json_text(owner) + "\n")
                 return
             except FileExistsError:
                 self._refuse_if_alive(folder)
@@ -85,10 +86,10 @@ class RunLock:
     def _refuse_if_alive(self, folder: Path) -> None:
         try:
             owner = json.loads(self._path.read_text())
-            pid, host, launch = int(owner["process"]), owner["host"], owner.get("launch", "none")
+            pid, host, own = int(owner["process"]), owner["host"], owner.get("launch")
         except (OSError, ValueError, KeyError, TypeError):
             return
-        if launch != "none" and launch == os.environ.get("TORCHELASTIC_RUN_ID"):
+        if own and own == launch():
             # An attempt of the same launch, whose machine was lost.
             return
         if host == socket.gethostname() and not is_alive(pid):
@@ -103,10 +104,17 @@ class RunLock:
         self._path.unlink(missing_ok=True)
 
 
-def check_new(folder: Path, force: bool) -> None:
-    """Refuses the folder of an earlier run for a new one."""
+def check_folder(contract: Contract, folder: Path) -> None:
+    """Refuses what no run may write into: a file, and what `sorth-onnx distribute` wrote, whose model would be replaced."""
     if folder.is_file():
         raise RunError(f'"{folder}" is a file; give --checkpoint another name')
+    graphs = contract.folder.resolve()
+    if folder.resolve() in (graphs, graphs / "state"):
+        raise RunError(f'"{folder}" was written by sorth-onnx distribute: give --checkpoint another folder')
+
+
+def check_new(folder: Path, force: bool) -> None:
+    """Refuses the folder of an earlier run for a new one."""
     names = [one for one in folder.iterdir() if one.name not in ("run.lock", ".launch")] if folder.is_dir() else []
     if names and not force:
         raise RunError(

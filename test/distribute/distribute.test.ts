@@ -193,16 +193,11 @@ describe("sorth-onnx distribute", () => {
   it("goes on from a run, and writes graphs that put adapters into the trained weights", async () => {
     const train = ["--data", at("data.npz"), "--batch", "8", "--max-steps", "3", "--no-report", "--quiet"];
     await cli("train", at("model.onnx"), ...train, "-o", at("begun.onnx"));
-    const { code } = await cli(
-      "distribute",
-      "--resume",
-      at("begun.run"),
-      "-o",
-      at("going"),
-      "--workers",
-      "2",
-    );
-    expect(code).toBe(0);
+    const resume = ["distribute", "--resume", at("begun.run"), "--workers", "2"];
+    const going = await cli(...resume, "-o", at("going"));
+    expect(going.code).toBe(0);
+    // The data of the run, which the next command needs.
+    expect(going.stdout).toContain(`--data ${at("data.npz")} `);
     const last = (name: string) => readFileSync(at(`${name}/last.safetensors`));
     expect(last("going/state").equals(last("begun.run"))).toBe(false);
     expect(last("going/state").toString("latin1")).toContain('\\"step\\":3');

@@ -68,9 +68,11 @@ describe("clients of Flower", () => {
     const out = await run(
       "-c",
       `
+import contextlib, io
+from pathlib import Path
 import numpy as np
 from sorth_distributed import Worker, load, load_data, RunError
-from sorth_distributed.flower import parameters_of, take_parameters, train_round
+from sorth_distributed.flower import keep_result, main, parameters_of, take_parameters, train_round
 for name in ("clients", "adapters"):
     contract = load(name)
     worker = Worker(contract, data=load_data("data.npz", contract).train)
@@ -90,8 +92,14 @@ for name in ("clients", "adapters"):
             raise SystemExit("accepted")
         except RunError as error:
             print(error)
+keep_result(other, "data.npz", None, Path("kept"))
+for flags, reason in [(["-o", "model.onnx"], "already exists"), (["--checkpoint", "kept"], "already holds a run")]:
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert main(["clients", "--data", "data.npz", *flags]) == 1
+    assert reason in said.getvalue(), said.getvalue()
 `,
     );
+    await sorth("train", "--resume", at("kept"), "--epochs", "1", "-o", at("kept.onnx"), "--no-report");
     const lines = out.trim().split("\n");
     expect(lines).toHaveLength(8);
     expect(lines[4]).toMatch(/^adapters \[('\S+\.lora_[AB]'(, )?)+\] \d+$/);

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { skipWithout } from "../helpers/skip-without.ts";
 import { expectNear, missingPython, PythonRuns, quiet, sorth } from "./python-runs.ts";
@@ -97,6 +97,12 @@ describe("data of workers", () => {
     { flags: ["--data", "nothing.npz"], says: "nothing.npz" },
     { flags: [...data, "--max-steps", "0"], says: "--max-steps must be a whole number of 1 or more" },
     { flags: [...data, "-o", "no-folder/x.onnx"], says: "does not exist; create it first" },
+    { flags: [...data, "-o", "idx", "--force"], says: "it is a folder; give a file name" },
+    { flags: [...data, "-o", "plain/update.onnx", "--force"], says: "belongs to the graphs" },
+    { flags: [...data, "--checkpoint", "data.npz"], says: "is a file; give --checkpoint another name" },
+    { flags: [...data, "--checkpoint", "plain", "--force"], says: "was written by sorth-onnx distribute" },
+    { flags: [...data, "--resume", "plain/state"], says: "was written by sorth-onnx distribute" },
+    { flags: [...data, "--resume", "mistyped"], says: "there is no such file" },
     { flags: ["--data", "idx"], says: "cannot be read as an IDX file" },
     {
       flags: [...data],
@@ -115,6 +121,7 @@ describe("data of workers", () => {
       );
       expect(error).toContain(says);
       expect(error.trim().split("\n")).toHaveLength(1);
+      expect(existsSync(at("mistyped"))).toBe(false);
     },
     60_000,
   );

@@ -106,7 +106,7 @@ export function define(command: Command, streams: CommandStreams, typed: readonl
     const start = written.workers > 1 ? `torchrun --nproc-per-node ${written.workers}` : "python";
     terminal.print(`${path} → ${folder}`);
     const trained = "-o trained.onnx";
-    const run = `${start} ${quoted(join(folder, "run.py"))} --data ${quoted(spec ?? "mnist")} --checkpoint run`;
+    const run = `${start} ${quoted(join(folder, "run.py"))} --data ${quoted(spec ?? (call.data || "mnist"))} --checkpoint run`;
     terminal.print(`to train: ${written.exports ? `${run} ${trained}` : run}`);
     if (!written.exports) terminal.print(`then: sorth-onnx export run ${trained}`);
   });
