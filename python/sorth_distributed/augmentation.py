@@ -69,8 +69,7 @@ def _form_of(dataset: Dataset, column: Column, changes: Mapping[str, Any]) -> Fo
         return None
     white = 255.0 if column.is_bytes else None
     if changes.get("color") is not None and not column.is_bytes:
-        parts = [column.read(np.arange(at, min(at + 4096, dataset.size))) for at in range(0, dataset.size, 4096)]
-        least, most = min(float(one.min()) for one in parts), max(float(one.max()) for one in parts)
+        least, most = column.range(dataset.size)
         if least < 0 or most > 1:
             raise RunError(
                 f"{dataset.name}: {column.name} holds {least:g} … {most:g}, and color changes pixels, uint8 or floats from 0 to 1: "

@@ -12,7 +12,7 @@ from .contract import Array, Contract, feeds_of
 from .data import Dataset
 from .errors import RunError
 from .feeds import Feeder
-from .graphs import Buffer, Graph
+from .graphs import Buffer, MeasuringGraph
 from .reducer import Reducer
 
 
@@ -21,24 +21,17 @@ def averaged_statistics(
 ) -> dict[str, Array]:
     """The means over all whole batches of what BatchNorm normalizes with, by state; each process measures its share of the batches."""
     raw = contract.raw["batchNorm"]
-    graph = Graph(contract.file(raw["file"]), contract, device)
-    inputs = {
-        name: Buffer.empty(shape, dtype, device) for name, (shape, dtype) in graph.inputs.items() if name not in raw["state"]
-    }
-    outputs = {name: Buffer.empty(shape, dtype, "cpu") for name, (shape, dtype) in graph.outputs.items()}
-    bound = graph.bind({**inputs, **{name: state[name] for name in raw["state"]}}, outputs)
+    graph = MeasuringGraph(contract, raw, device)
+    run = graph.over(state)
     feeder = Feeder(feeds_of(raw["feeds"]), dataset, normalize)
     order = random_streams.shuffled_indices(contract.seed, 0, dataset.size)
     batches = dataset.size // contract.batch
-    sums = {name: np.zeros(shape) for name, (shape, _) in graph.outputs.items()}
+    sums = {name: np.zeros(one.read().shape) for name, one in graph.outputs.items()}
     for number in range(reducer.rank, batches, reducer.size):
         rows = order[number * contract.batch : (number + 1) * contract.batch]
-        for name, array in feeder.read(rows).items():
-            if name in inputs:
-                inputs[name].write(array)
-        bound.run()
+        run(feeder.read(rows))
         for name, total in sums.items():
-            total += outputs[name].read()
+            total += graph.outputs[name].read()
     for total in sums.values():
         reducer.sum(total).wait()
     found = {one["state"]: sums[one["output"]] / batches * one["factor"] for one in raw["statistics"]}
@@ -46,9 +39,3 @@ def averaged_statistics(
         if not np.isfinite(array).all():
             raise RunError(f'the statistics of "{name}" are no finite numbers on these data')
     return found
-
-
-def summary_of(found: Mapping[str, Array]) -> str:
-    """What was done, for the user: each layer has a mean and a variance."""
-    layers = "1 layer" if len(found) == 2 else f"{len(found) // 2} layers"
-    return f"BatchNorm: {layers} with the statistics of the averaged weights on the training data"

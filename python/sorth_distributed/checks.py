@@ -17,7 +17,7 @@ from .errors import RunError
 from .fit_loop import Fit
 from .identity import identity_of, same_data
 from .position import json_text
-from .reducer import summed
+from .reducer import of_each
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -73,8 +73,7 @@ def check_data(plan: Mapping[str, Any], train: Dataset, validation: float | None
 
 def check_same(worker: Worker, fit: Fit) -> None:
     """Refuses processes that would do different runs, as with another copy of the data on another machine."""
-    size, rank = worker.reducer.size, worker.reducer.rank
-    if size == 1 or worker.plan is None or worker.data is None:
+    if worker.reducer.size == 1 or worker.plan is None or worker.data is None:
         return
     held = worker.plan.get("validation")
     sets = [worker.plan["data"], *([held] if isinstance(held, dict) else [])]
@@ -87,9 +86,8 @@ def check_same(worker: Worker, fit: Fit) -> None:
         "other flags": repr(flags).encode(),
         "other weights at the start": b"".join(one.tobytes() for one in states),
     }
-    found = [float(zlib.crc32(content)) if own == rank else 0.0 for content in facts.values() for own in range(size)]
-    sums = np.reshape(summed(worker.reducer, found), (len(facts), size))
-    for name, of_all in zip(facts, sums):
+    for name, content in facts.items():
+        of_all = of_each(worker.reducer, zlib.crc32(content))
         different = np.flatnonzero(of_all != of_all[0])
         if different.size > 0:
             raise RunError(f"process {different[0]} has {name} than process 0: give all machines the same, and start all alike")

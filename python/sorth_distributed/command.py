@@ -151,18 +151,14 @@ def _run(contract: Contract, reducer: Reducer, flags: Any, again: bool | None = 
 def _fit_of(worker: Worker, run: Path | None, flags: Any, continued: bool) -> Fit:
     noted, before = worker.contract.raw["fit"], worker.plan or {}
     known = (before or noted) if continued else {**before, **noted}
-    validation = known.get("validation")
+    validation = flags.validation if flags.validation is not None else known.get("validation")
     max_steps = flags.max_steps
     if max_steps is None and flags.epochs is None:
         max_steps = known.get("maxSteps")
     return Fit(
         epochs=flags.epochs or known.get("epochs", 1),
         max_steps=max_steps,
-        validation=flags.validation
-        if flags.validation is not None
-        else validation
-        if isinstance(validation, (int, float))
-        else None,
+        validation=validation if isinstance(validation, (int, float)) else None,
         checkpoint=run,
         save_every=flags.save_every,
         monitor=flags.monitor or known.get("monitor"),
@@ -181,36 +177,33 @@ def _early_stop(flags: Any, known: Mapping[str, Any]) -> Mapping[str, Any] | Non
     return {"patience": flags.early_stop, **least}
 
 
-def _awaited_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> str | None:
-    """The checkpoint to make the trained model of, if it does not exist yet. Refuses, before the run begins, one that it cannot make."""
-    kind = flags.weights or worker.contract.raw["fit"].get("from")
-    if not flags.output or kind in (None, "last"):
-        return None
-    if run is None:
+def _wanted_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> tuple[str, bool]:
+    """Of which checkpoint the trained model is, by default the best with early stopping; and whether that was asked for by name."""
+    asked = flags.weights or worker.contract.raw["fit"].get("from")
+    kind = asked or ("best" if fit.early_stop else "last")
+    if flags.output and kind != "last" and run is None:
         raise RunError(f"the weights of {kind} are those of a checkpoint: give --checkpoint, or --from last")
-    if is_there(run / f"{kind}.safetensors", worker.reducer):
+    return kind, asked is not None
+
+
+def _awaited_weights(worker: Worker, run: Path | None, fit: Fit, kind: str) -> str | None:
+    """A checkpoint that was asked for, if it does not exist yet. Refuses, before the run begins, one that it cannot make."""
+    if kind == "last" or run is None or is_there(run / f"{kind}.safetensors", worker.reducer):
         return None
     if kind != "best" and fit.keep is None:
         raise RunError(f"--from {kind}: no epoch's checkpoint stays without --keep: give it, or --from last")
-    return str(kind)
+    return kind
 
 
-def _chosen_weights(worker: Worker, run: Path | None, fit: Fit, flags: Any) -> str:
-    """Which checkpoint the trained model is of; by default the best with early stopping, if an epoch was validated."""
-    noted = worker.contract.raw["fit"].get("from")
-    asked = flags.weights or noted
-    kind = asked or ("best" if fit.early_stop else "last")
-    if kind == "last":
+def _load_weights(worker: Worker, run: Path, kind: str, is_asked: bool) -> str:
+    """Goes to the checkpoint of which the trained model is to be; without one that was not asked for, to none."""
+    if is_there(run / f"{kind}.safetensors", worker.reducer):
+        worker.load(run, kind)
         return kind
-    if run is None:
-        raise RunError(f"the weights of {kind} are those of a checkpoint: give --checkpoint, or --from last")
-    found = is_there(run / f"{kind}.safetensors", worker.reducer)
-    if not found and asked is None:
+    if not is_asked:
         return "last"
-    if not found:
-        why = "validate (--validation)" if kind == "best" else "keep the checkpoints of single epochs (--keep)"
-        raise RunError(f'"{run}" has no checkpoint "{kind}": {why}, or give --from last')
-    return str(kind)
+    why = "validate (--validation)" if kind == "best" else "keep the checkpoints of single epochs (--keep)"
+    raise RunError(f'"{run}" has no checkpoint "{kind}": {why}, or give --from last')
 
 
 def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any) -> int:
@@ -220,7 +213,9 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: worker.stop())
     fit = _fit_of(worker, run, flags, continued is not None)
-    fit = replace(fit, weights=_awaited_weights(worker, run, fit, flags))
+    kind, is_asked = _wanted_weights(worker, run, fit, flags)
+    if flags.output and is_asked:
+        fit = replace(fit, weights=_awaited_weights(worker, run, fit, kind))
     log = run_folder.RunLog(run, continued == run) if run and reducer.rank == 0 else None
     if log:
         fit = replace(fit, before_save=log.flush)
@@ -252,10 +247,8 @@ def _train(worker: Worker, run: Path | None, continued: Path | None, flags: Any)
             where = f"; to go on: run.py --data {flags.data} --resume {run}" if run else ""
             print(f"stopped after step {worker.position.step}{where}", file=sys.stderr, flush=True)
         return 1
-    if flags.output:
-        kind = _chosen_weights(worker, run, fit, flags)
-        if kind != "last" and run:
-            worker.load(run, kind)
+    if flags.output and kind != "last" and run:
+        kind = _load_weights(worker, run, kind, is_asked)
     done = worker.update_batch_norm() if flags.output or worker.data and worker.data.test else None
     if done and reducer.rank == 0 and not flags.quiet:
         print(done, file=sys.stderr, flush=True)
@@ -279,16 +272,13 @@ def _say_end(worker: Worker, event: Mapping[str, Any], kind: str) -> None:
 
 
 def _begin(worker: Worker, run: Path, fit: Fit, flags: Any) -> None:
+    stop = fit.early_stop or {}
     chosen = {
         "epochs": fit.epochs, "maxSteps": fit.max_steps, "validation": fit.validation, "monitor": fit.monitor,
-        "keep": fit.keep, **_stop_words(fit.early_stop), "from": flags.weights or worker.contract.raw["fit"].get("from"),
+        "keep": fit.keep, "earlyStop": stop.get("patience"), "minimumChange": stop.get("minimumChange"),
+        "from": flags.weights or worker.contract.raw["fit"].get("from"),
     }  # fmt: skip
     run_folder.begin(worker.contract, run, flags.data, chosen, worker.record())
-
-
-def _stop_words(stop: Mapping[str, Any] | None) -> dict[str, Any]:
-    found = stop or {}
-    return {"earlyStop": found.get("patience"), "minimumChange": found.get("minimumChange")}
 
 
 def _show(event: dict[str, Any]) -> None:

@@ -137,8 +137,6 @@ class Stage:
     """One of the graphs of a step."""
 
     file: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
     reduce: tuple[Reduction, ...]
 
 
@@ -219,7 +217,7 @@ def _drawn(entry: Mapping[str, Any]) -> Drawn:
 
 def _stage(entry: Mapping[str, Any]) -> Stage:
     reduce = tuple(Reduction(one["name"], one["op"], one.get("as", one["name"]), one.get("type")) for one in entry["reduce"])
-    return Stage(entry["file"], tuple(entry["inputs"]), tuple(entry["outputs"]), reduce)
+    return Stage(entry["file"], reduce)
 
 
 def load(folder: str | Path) -> Contract:

@@ -6,7 +6,7 @@ import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ class Pass:
     """Of the run."""
     epoch: int
     """Counted from 0."""
+
+
+def pieces(size: int, length: int = 4096) -> Iterator[Rows]:
+    """The rows of so many samples, in pieces."""
+    return (np.arange(start, min(start + length, size)) for start in range(0, size, length))
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Column:
         """The rows of some samples, for training if a pass is given."""
         return self.changed(rows, turn) if self.changed and turn else self.read(rows)
 
+    def range(self, size: int) -> tuple[float, float]:
+        """The least and the largest number of `size` rows."""
+        ends = [(float(one.min()), float(one.max())) for one in map(self.read, pieces(size))]
+        return min(least for least, _ in ends), max(most for _, most in ends)
+
     def subset(self, rows: Rows) -> Column:
         """Some of the rows."""
         read, enlarged, changed = self.read, self.enlarged, self.changed
@@ -74,9 +84,13 @@ class Dataset:
     checksums: tuple[str, ...] = ()
     """Known checksums of the samples."""
 
+    @property
+    def main(self) -> Column:
+        """The array called x, else the first."""
+        return next((one for one in self.inputs if one.name.lower() == "x"), self.inputs[0])
+
     def subset(self, rows: Rows, name: str | None = None) -> Dataset:
         """Some of the samples."""
-
         return Dataset(
             name or self.name,
             len(rows),

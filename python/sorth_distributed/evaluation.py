@@ -12,7 +12,7 @@ from .contract import Array, Contract
 from .data import Dataset
 from .errors import RunError
 from .feeds import Feeder
-from .graphs import Buffer, Graph
+from .graphs import Buffer, MeasuringGraph
 from .losses import figures_of, is_known
 from .metrics import measuring, with_totals
 from .reducer import Reducer, summed
@@ -25,15 +25,9 @@ class Evaluation:
         self._contract, self._reducer = contract, reducer
         raw = contract.raw["evaluation"]
         self._raw = raw
-        self._graph = Graph(contract.file(raw["file"]), contract, device)
-        feeds = contract.evaluation_feeds
-        self._feeds = feeds
-        self._inputs = {
-            name: Buffer.empty(shape, dtype, device)
-            for name, (shape, dtype) in self._graph.inputs.items()
-            if name not in raw["state"]
-        }
-        self._outputs = {name: Buffer.empty(shape, dtype, "cpu") for name, (shape, dtype) in self._graph.outputs.items()}
+        self._graph = MeasuringGraph(contract, raw, device)
+        self._outputs = self._graph.outputs
+        self._feeds = feeds = contract.evaluation_feeds
         self._batch = feeds.inputs[0].shape[feeds.inputs[0].batch_axis]
         unknown = [
             term["objective"]["name"]
@@ -56,7 +50,7 @@ class Evaluation:
         if self.obstacle:
             raise RunError(self.obstacle)
         terms, whole = self._raw["terms"], self._raw["loss"]
-        bound = self._graph.bind({**self._inputs, **{name: state[name] for name in self._raw["state"]}}, self._outputs)
+        run = self._graph.over(state)
         feeder = Feeder(self._feeds, dataset, normalize)
         # A loss that is one number for a batch counts whole batches.
         in_batches = whole is not None or any(term["output"] and not term["output"]["shape"] for term in terms)
@@ -71,10 +65,7 @@ class Evaluation:
             count = min(self._batch, samples - start)
             rows = np.minimum(np.arange(start, start + self._batch), start + count - 1)
             fed = feeder.read(rows)
-            for name, array in fed.items():
-                if name in self._inputs:
-                    self._inputs[name].write(array)
-            bound.run()
+            run(fed)
             for index, term in enumerate(terms):
                 if not (term["objective"] and term["prediction"]):
                     sums[index] += self._counted_by_graph(term, count)
@@ -88,7 +79,7 @@ class Evaluation:
             if whole is not None:
                 sums[-1, 0] += float(self._outputs[whole].read().reshape(-1)[0]) * count
         flags = summed(self._reducer, [*sums.reshape(-1), *(float(one) for one in classifies)])
-        sums = np.array(flags[: sums.size]).reshape(sums.shape)
+        sums = flags[: sums.size].reshape(sums.shape)
         found, each = self._joined(sums, [one > 0 for one in flags[sums.size :]], samples)
         if measured is None or self.measured is None:
             return found

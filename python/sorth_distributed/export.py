@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
+import re
 from collections.abc import Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -96,7 +99,7 @@ class TrainedModel:
             source, target = self._contract.folder / name, path.parent / name
             if target.exists() and os.path.samefile(source, target):
                 continue
-            if target.exists() and not _same_content(source, target):
+            if target.exists() and not filecmp.cmp(source, target, shallow=False):
                 raise RunError(
                     f'"{path}" needs its data file "{target}", which exists with other content: give -o another folder'
                 )
@@ -176,33 +179,13 @@ def _bfloat16(numbers: Array) -> Array:
     return ((bits + np.uint32(0x7FFF) + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
 
 
-def _same_content(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as a, other.open("rb") as b:
-        while True:
-            piece = a.read(2**22)
-            if piece != b.read(2**22):
-                return False
-            if not piece:
-                return True
-
-
 def _data_files(path: Path) -> list[Path]:
     """Data files with the names that `sorth-onnx` gives to those of a model."""
-    start = f"{path.name}."
-    return [one for one in path.parent.iterdir() if one.name.startswith(start) and _is_data(one.name[len(start) :])]
-
-
-def _is_data(end: str) -> bool:
-    return end == "data" or end.endswith(".data") and end[:-5].isdigit()
+    names = re.compile(rf"{re.escape(path.name)}\.([0-9]+\.)?data")
+    return [one for one in path.parent.iterdir() if names.fullmatch(one.name)]
 
 
 def _free_name(path: Path) -> Path:
     """The first of them that is free: the data of a model that is replaced stay whole until the new one is in place."""
-    number = 1
-    while True:
-        name = path.with_name(f"{path.name}.data" if number == 1 else f"{path.name}.{number}.data")
-        if not name.exists():
-            return name
-        number += 1
+    names = (path.with_name(f"{path.name}.data" if number == 1 else f"{path.name}.{number}.data") for number in count(1))
+    return next(name for name in names if not name.exists())

@@ -120,8 +120,7 @@ class Feeder:
                 f'but the input "{port.name}" takes {list(port.shape)}'
             )
         if self._normalize == "0..1" and port.type in _FLOATS and not column.is_bytes:
-            parts = [column.read(np.arange(start, min(start + 4096, dataset.size))) for start in range(0, dataset.size, 4096)]
-            least, most = min(float(one.min()) for one in parts), max(float(one.max()) for one in parts)
+            least, most = column.range(dataset.size)
             if least < 0 or not 1 < most <= 255:
                 raise RunError(
                     f"{dataset.name}: the run divides pixels by 255, but {column.name} holds numbers from {least:g} to {most:g}: "

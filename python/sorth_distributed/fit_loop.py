@@ -91,7 +91,7 @@ class FitLoop:
             end = min(self._total, (epoch + 1) * self._per_epoch)
             while position.step < end and not stopped:
                 yield self._step(order, epoch)
-                stopped = summed(worker.reducer, [float(worker.stopping)])[0] > 0
+                stopped = bool(summed(worker.reducer, worker.stopping) > 0)
                 every = self._fit.save_every
                 if every and position.step % every == 0 and self._fit.checkpoint and position.step < end:
                     self._check_state()

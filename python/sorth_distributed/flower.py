@@ -13,61 +13,25 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from . import run_folder
-from .contract import Array, Contract, State, load
+from .contract import Array, Contract, load
 from .data import Dataset, load_data
 from .errors import RunError, unusable
 from .export import check_export, check_output
 from .fit_loop import Fit
-from .position import Position
+from .owner import parameters_of, part_of, take_parameters, train_round
+from .ray_train import show_package_to_workers
 from .worker import Worker
 
 INSTALL = 'pip install "flwr[simulation]==1.42.0"'
 
 DataOf = Callable[[int, int, Contract], Dataset]
 """The samples of a client: its number from 0, how many clients there are, the contract."""
-
-
-def parameters_of(worker: Worker, statistics: bool = False) -> list[Array]:
-    """What travels: each trained parameter in the model's form, flat; with `statistics` the running statistics of BatchNorm too."""
-    return [np.array(one.in_model(worker.graphs.state[one.input].read())).reshape(-1) for one in _sent(worker, statistics)]
-
-
-def take_parameters(worker: Worker, arrays: Sequence[Array], statistics: bool = False) -> None:
-    """Sets what `parameters_of` returned. Raises RunError for arrays of another run, and for numbers that are not finite."""
-    states = _sent(worker, statistics)
-    if len(arrays) != len(states):
-        raise RunError(f"{len(arrays)} arrays arrived for the {len(states)} that this run sends: another run, or other options")
-    for one, array in zip(states, arrays):
-        if array.size != int(np.prod(one.model_shape)):
-            raise RunError(f'"{one.name}" is {list(one.model_shape)}, and {array.size} numbers arrived for it')
-        if not np.isfinite(array).all():
-            raise RunError(f'"{one.name}" arrived with NaN or infinite numbers: a client diverged; lower its learning rate')
-    for one, array in zip(states, arrays):
-        held = worker.graphs.state[one.input]
-        held.write(one.in_step(np.asarray(array, held.read().dtype).reshape(one.model_shape)))
-
-
-def _sent(worker: Worker, statistics: bool) -> Sequence[State]:
-    contract = worker.contract
-    return [*contract.parameters, *(contract.statistics if statistics else ())]
-
-
-def train_round(worker: Worker, server_round: int, epochs: int) -> dict[str, float]:
-    """Some epochs over a client's data with an optimizer that begins again; each round shuffles them differently."""
-    assert worker.data is not None
-    per_epoch = worker.data.train.size // worker.contract.batch
-    done = (server_round - 1) * epochs * per_epoch
-    # The counts of updates, as Adam's correction reads them, begin at 0.
-    worker.position = Position(step=done, before=-done)
-    loss = 0.0
-    for event in worker.fit(Fit(epochs=server_round * epochs, validation=0)):
-        loss = event["loss"]
-    return {"loss": loss}
 
 
 def client_app(folder: str | Path, data_of: DataOf, *, epochs: int = 1, statistics: bool = False, secure: bool = False) -> Any:
@@ -120,12 +84,26 @@ def server_app(
     16/2²² times this number over the client's own, and counts no client for more.
     """
     flower = _flower()
+    if secure and clients < 3:
+        raise RunError(f"secure aggregation takes three clients or more, not {clients}")
     worker = Worker(load(Path(folder)))
     _check_federated(worker.contract)
     last: list[list[Array]] = [parameters_of(worker, statistics)]
     dataset = test(worker.contract) if test else None
 
+    class Averaging(flower.strategy.FedAvg):  # type: ignore[misc, name-defined]
+        averaged = 0
+
+        def aggregate_fit(self, server_round: int, results: Any, failures: Any) -> Any:
+            # Flower would go on with the parameters of the round before.
+            if failures:
+                raise RunError(f"round {server_round}: a client failed: {_reason(failures[0])}")
+            self.averaged = server_round
+            return super().aggregate_fit(server_round, results, failures)
+
     def evaluate(server_round: int, arrays: list[Array], _: dict[str, Any]) -> tuple[float, dict[str, Any]] | None:
+        if server_round > strategy.averaged:
+            raise RunError(f"round {server_round}: too few of the {clients} clients answered to average what they learned")
         last[0] = arrays
         take_parameters(worker, arrays, statistics)
         if dataset is None:
@@ -135,7 +113,7 @@ def server_app(
             on_round(server_round, figures)
         return figures["loss"], {name: figures[name] for name in ("accuracy",) if name in figures}
 
-    strategy = flower.strategy.FedAvg(
+    strategy = Averaging(
         fraction_fit=1.0,
         fraction_evaluate=0.0,
         min_fit_clients=clients,
@@ -167,6 +145,13 @@ def server_app(
     return app
 
 
+def _reason(failure: Any) -> str:
+    """The last line of what a client raised."""
+    told = failure.args[0] if isinstance(failure, Exception) and failure.args else failure
+    lines = str(getattr(told, "reason", told)).strip(" '>\n").splitlines()
+    return lines[-1] if lines else str(told)
+
+
 def _check_federated(contract: Contract) -> None:
     """Refuses a run whose end needs all the data in one place."""
     if contract.raw["batchNorm"] is not None:
@@ -176,42 +161,25 @@ def _check_federated(contract: Contract) -> None:
         )
 
 
-class _Flower:
-    """The parts of Flower in use."""
-
-    def __init__(self) -> None:
-        os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-        try:
-            import flwr.client
-            import flwr.client.mod
-            import flwr.common
-            import flwr.server
-            import flwr.server.strategy
-            import flwr.server.workflow
-        except ImportError as error:
-            raise unusable("flwr", INSTALL, error) from error
-        self.client, self.mod, self.common = flwr.client, flwr.client.mod, flwr.common
-        self.server, self.strategy, self.workflow = flwr.server, flwr.server.strategy, flwr.server.workflow
-
-
 def _flower() -> Any:
-    return _Flower()
+    """The parts of Flower in use."""
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    try:
+        import flwr.client
+        import flwr.client.mod
+        import flwr.common
+        import flwr.server
+        import flwr.server.strategy
+        import flwr.server.workflow
+    except ImportError as error:
+        raise unusable("flwr", INSTALL, error) from error
+    return SimpleNamespace(
+        client=flwr.client, mod=flwr.client.mod, common=flwr.common,
+        server=flwr.server, strategy=flwr.server.strategy, workflow=flwr.server.workflow,
+    )  # fmt: skip
 
 
 # --- simulation -------------------------------------------------------------------------------------------------------------------
-
-
-def part_of(dataset: Dataset, number: int, clients: int, skew: float = 0.0) -> Dataset:
-    """A client's share of a dataset: every n-th sample for n clients; with `skew`, that part of the samples goes by class instead."""
-    rows = np.arange(dataset.size)
-    owners = rows % clients
-    if skew > 0:
-        if dataset.labels is None:
-            raise RunError(f"{dataset.name} has no labels by which to share its samples out: leave --skew out")
-        labels = dataset.labels.read(rows).reshape(-1).astype(np.int64)
-        by_class = (rows * 2654435761 % 1000) < skew * 1000
-        owners = np.where(by_class, labels % clients, owners)
-    return dataset.subset(rows[owners == number], f"{dataset.name} (client {number})")
 
 
 def simulate(
@@ -233,8 +201,7 @@ def simulate(
         from flwr.simulation import run_simulation
     except ImportError as error:
         raise unusable("flwr", INSTALL, error) from error
-    parent = str(Path(__file__).resolve().parent.parent)
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [parent, os.environ.get("PYTHONPATH", "")]))
+    show_package_to_workers()
 
     def own(number: int, of: int, contract: Contract) -> Dataset:
         return part_of(_beginning(load_data(data, contract).train, samples), number, of, skew)
@@ -246,9 +213,16 @@ def simulate(
         return parts.test or parts.train
 
     contract = load(Path(folder))
-    most = max(own(number, clients, contract).size for number in range(clients))
+    if min(clients, rounds, epochs) < 1 or samples is not None and samples < 1 or not 0 <= skew <= 1:
+        raise RunError("clients, rounds, epochs and samples are whole numbers of 1 or more, and the skew is a share from 0 to 1")
+    sizes = [own(number, clients, contract).size for number in range(clients)]
+    if min(sizes) < contract.batch:
+        raise RunError(
+            f"client {sizes.index(min(sizes))} has {min(sizes)} samples, fewer than the batch of {contract.batch}: "
+            "take fewer clients, or distribute the run with a smaller --batch"
+        )
     server = server_app(
-        folder, rounds=rounds, clients=clients, test=tested, statistics=statistics, secure=secure, most_samples=most,
+        folder, rounds=rounds, clients=clients, test=tested, statistics=statistics, secure=secure, most_samples=max(sizes),
         on_round=lambda _, found: figures.append(found), done=done,
     )  # fmt: skip
     client = client_app(folder, own, epochs=epochs, statistics=statistics, secure=secure)

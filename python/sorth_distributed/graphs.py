@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,6 +50,12 @@ class Buffer:
             return self._array
         copy: Array = self.value.numpy()
         return copy
+
+
+def fill(buffers: Mapping[str, Buffer], fed: Mapping[str, Array]) -> None:
+    """Writes arrays into the buffers that there are."""
+    for name in fed.keys() & buffers.keys():
+        buffers[name].write(fed[name])
 
 
 def _device_id() -> int:
@@ -113,6 +119,27 @@ class Bound:
             self.binding.synchronize_outputs()
         except Exception as error:
             raise RunError(f"a graph failed: {' '.join(str(error).split())[:300]}") from error
+
+
+class MeasuringGraph:
+    """A graph that reads samples beside the state of a run, outside of its steps."""
+
+    def __init__(self, contract: Contract, raw: Mapping[str, Any], device: str) -> None:
+        """`raw`: its file, and the state that it reads."""
+        graph, self._state = Graph(contract.file(raw["file"]), contract, device), raw["state"]
+        self._graph = graph
+        self._inputs = {name: Buffer.empty(*one, device) for name, one in graph.inputs.items() if name not in self._state}
+        self.outputs = {name: Buffer.empty(*one, "cpu") for name, one in graph.outputs.items()}
+
+    def over(self, state: Mapping[str, Buffer]) -> Callable[[Mapping[str, Array]], None]:
+        """What runs the graph over samples, with this state."""
+        bound = self._graph.bind({**self._inputs, **{name: state[name] for name in self._state}}, self.outputs)
+
+        def run(fed: Mapping[str, Array]) -> None:
+            fill(self._inputs, fed)
+            bound.run()
+
+        return run
 
 
 class Bucket:

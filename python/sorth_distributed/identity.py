@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .contract import Array, size_of
-from .data import Column, Dataset
+from .data import Column, Dataset, pieces
 
 _CHUNK = 2**18
 
@@ -22,15 +22,12 @@ def _type_of(column: Column | None) -> str:
 
 def _numbers(dataset: Dataset) -> Iterator[Array]:
     """All numbers as float64, in the order in which sorth-onnx reads them for its checksum."""
-    main = next((one for one in dataset.inputs if one.name.lower() == "x"), dataset.inputs[0])
-    labels = dataset.labels
+    main, labels = dataset.main, dataset.labels
     shape_of_labels = labels.shape if labels else ()
     sizes = size_of(main.shape) + (size_of(shape_of_labels) if labels else 1)
     types = len(_type_of(main)), len(_type_of(labels))
     yield np.array([dataset.size, *main.shape, -1, *shape_of_labels, -1, *types], "<f8")
-    rows = max(1, min(dataset.size, _CHUNK // max(1, sizes)))
-    for start in range(0, dataset.size, rows):
-        own = np.arange(start, min(start + rows, dataset.size))
+    for own in pieces(dataset.size, max(1, _CHUNK // max(1, sizes))):
         yield np.ascontiguousarray(main.read(own), "<f8")
         # Without labels, sorth-onnx reads one zero for each sample.
         yield np.ascontiguousarray(labels.read(own), "<f8") if labels else np.zeros(len(own), "<f8")
@@ -38,8 +35,8 @@ def _numbers(dataset: Dataset) -> Iterator[Array]:
         if column is main:
             continue
         yield np.array([*column.shape, -1, len(_type_of(column))], "<f8")
-        for start in range(0, dataset.size, 4096):
-            yield np.ascontiguousarray(column.read(np.arange(start, min(start + 4096, dataset.size))), "<f8")
+        for own in pieces(dataset.size):
+            yield np.ascontiguousarray(column.read(own), "<f8")
 
 
 def identity_of(dataset: Dataset) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .contract import Array, Contract
-from .data import Dataset
+from .data import Dataset, pieces
 from .errors import RunError
 from .feeds import Feeder
 from .losses import CLASSES, YES_OR_NO, class_axis, options_of
@@ -34,8 +34,7 @@ def check_labels(contract: Contract, dataset: Dataset, normalize: Any) -> None:
         shares = options_of(objective).get("labels") == "probabilities"
         if objective["name"] in CLASSES and not shares and column.is_float and given == own:
             raise RunError(f"{where} holds floats, but {objective['name']} needs class labels: save them as integers")
-        for start in range(0, dataset.size, 4096):
-            rows = np.arange(start, min(start + 4096, dataset.size))
+        for rows in pieces(dataset.size):
             mask = feeder.read_one(term["mask"], rows).reshape(-1) > 0 if term["mask"] else None
             _check(where, objective, shape, feeder.read_one(name, rows), mask)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .contract import Array, size_of
 from .losses import answers_of, class_rows
-from .reducer import Reducer, summed
+from .reducer import Reducer, of_each, summed
 
 Measured = dict[str, Any]
 _EACH = ("precision", "recall", "f1")
@@ -24,23 +24,20 @@ def _share(part: Array, whole: Array) -> Array:
     return found
 
 
-def _total(reducer: Reducer, array: Array) -> Array:
-    """The sum of an array over all processes."""
-    own = np.array(array, np.float64, order="C")
-    reducer.sum(own).wait()
-    return own
+def _by_class(hits: Array, said: Array, wanted: Array) -> dict[str, Array]:
+    """Precision, recall and F1 of each class, from counts."""
+    precision, recall = _share(hits, said), _share(hits, wanted)
+    return {"precision": precision, "recall": recall, "f1": _share(2 * precision * recall, precision + recall)}
 
 
 def _gathered(reducer: Reducer, rows: Sequence[Array], width: int) -> Array:
     """The rows of all processes, [rows, width]."""
     own = np.concatenate([np.zeros((0, width)), *rows])
-    counts = np.zeros(reducer.size)
-    counts[reducer.rank] = len(own)
-    counts = _total(reducer, counts)
+    counts = of_each(reducer, len(own))
     start = int(counts[: reducer.rank].sum())
     all_rows = np.zeros((int(counts.sum()), width))
     all_rows[start : start + len(own)] = own
-    return _total(reducer, all_rows)
+    return summed(reducer, all_rows)
 
 
 def area_under_curve(scores: Array, labels: Array) -> float | None:
@@ -103,13 +100,12 @@ class _Classes:
 
     def report(self, reducer: Reducer) -> Measured:
         # A process may have had no batch.
-        n = int(_total_most(reducer, self._classes))
-        labels, answers, right = _total(reducer, np.zeros((3, n)) if self._counts is None else self._counts)
-        among = _total(reducer, self._among)
+        n = int(of_each(reducer, self._classes).max())
+        labels, answers, right = summed(reducer, np.zeros((3, n)) if self._counts is None else self._counts)
+        among = summed(reducer, self._among)
         metrics: dict[str, Any] = {}
         per_class: dict[str, Any] = {}
-        precision, recall = _share(right, answers), _share(right, labels)
-        each = {"precision": precision, "recall": recall, "f1": _share(2 * precision * recall, precision + recall)}
+        each = _by_class(right, answers, labels)
         present = (labels > 0) | (answers > 0)
         for name in (one for one in _EACH if one in self._names):
             metrics[name] = float(each[name][present].sum() / present.sum()) if present.any() else 0.0
@@ -125,15 +121,9 @@ class _Classes:
         if per_class and n <= _MOST_CONFUSED:
             found["perClass"] = per_class
         if "confusion" in self._names:
-            table = _total(reducer, np.zeros((n, n)) if self._table is None else self._table)
+            table = summed(reducer, np.zeros((n, n)) if self._table is None else self._table)
             found["confusion"] = [[int(one) for one in row] for row in table]
         return found
-
-
-def _total_most(reducer: Reducer, number: int) -> float:
-    own = np.zeros(reducer.size)
-    own[reducer.rank] = number
-    return float(_total(reducer, own).max())
 
 
 def _mean(numbers: Sequence[float]) -> float:
@@ -158,16 +148,9 @@ class _YesOrNo:
         rows = _gathered(reducer, self._rows, 2 * self._width)
         scores, wanted = rows[:, : self._width], rows[:, self._width :] > 0.5
         said = scores > 0
-        hits = (said & wanted).sum(axis=0).astype(np.float64)
-        precision = _share(hits, said.sum(axis=0).astype(np.float64))
-        recall = _share(hits, wanted.sum(axis=0).astype(np.float64))
-        areas = [area_under_curve(scores[:, i], wanted[:, i]) for i in range(self._width)]
-        figures: dict[str, list[float | None]] = {
-            "precision": [float(one) for one in precision],
-            "recall": [float(one) for one in recall],
-            "f1": [float(one) for one in _share(2 * precision * recall, precision + recall)],
-            "auc": areas,
-        }
+        each = _by_class(*(one.sum(axis=0).astype(np.float64) for one in (said & wanted, said, wanted)))
+        figures: dict[str, list[float | None]] = {name: [float(one) for one in numbers] for name, numbers in each.items()}
+        figures["auc"] = [area_under_curve(scores[:, i], wanted[:, i]) for i in range(self._width)]
         return {
             "metrics": {name: _mean([one for one in figures[name] if one is not None]) for name in self._names},
             "perClass": {name: figures[name] for name in self._names},
@@ -194,10 +177,10 @@ class _Numbers:
 
     def report(self, reducer: Reducer) -> Measured:
         squares, absolutes, own, deviations = self._sums
-        rows = summed(reducer, [float(self._rows)])[0]
-        mean = _total(reducer, own * self._rows) / rows
-        squares, absolutes = _total(reducer, squares), _total(reducer, absolutes)
-        deviations = _total(reducer, deviations + self._rows * (own - mean) ** 2)
+        rows = summed(reducer, self._rows)
+        mean = summed(reducer, own * self._rows) / rows
+        squares, absolutes = summed(reducer, squares), summed(reducer, absolutes)
+        deviations = summed(reducer, deviations + self._rows * (own - mean) ** 2)
         # Rounding leaves a little where all targets are the same.
         constant = deviations <= rows * (1e-12 * np.abs(mean)) ** 2
         mse = float(squares.sum() / (rows * self._width))

@@ -50,17 +50,11 @@ def _log_gamma(alpha: float, stream: Stream) -> float:
     d = alpha - 1 / 3
     c = 1 / math.sqrt(9 * d)
     while True:
-        x = _normal(stream)
+        x = float(stream.normal(1)[0])
         v = (1 + c * x) ** 3
         u = _above_0(stream)
         if v > 0 and math.log(u) < x**2 / 2 + d - d * v + d * math.log(v):
             return math.log(d * v)
-
-
-def _normal(stream: Stream) -> float:
-    """A number from the normal distribution, by Box and Muller."""
-    radius = math.sqrt(-2 * math.log(_above_0(stream)))
-    return radius * math.cos(2 * math.pi * float(stream.float64(1)[0]))
 
 
 def _above_0(stream: Stream) -> float:

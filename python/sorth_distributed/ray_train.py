@@ -20,7 +20,7 @@ from . import command
 from .contract import load
 from .data import whole_path
 from .errors import RunError, unusable
-from .reducer import Reducer, reducer_of_environment, summed
+from .reducer import Reducer, of_each, reducer_of_environment
 
 PATHS = ("checkpoint", "resume", "output")
 
@@ -37,11 +37,11 @@ def train_loop(config: Mapping[str, Any]) -> None:
 
 def _started_before(config: Mapping[str, Any], reducer: Reducer) -> bool:
     """Whether this is a restart: at the first start the first worker leaves a mark, which it alone looks for."""
-    mark, found = Path(config["mark"]), 0.0
+    mark = Path(config["mark"])
+    found = reducer.rank == 0 and mark.exists()
     if reducer.rank == 0:
-        found = float(mark.exists())
         mark.touch()
-    return summed(reducer, [found])[0] > 0
+    return bool(of_each(reducer, found).any())
 
 
 def train(
@@ -66,7 +66,13 @@ def train(
             flags[name] = str(Path(flags[name]).resolve())
     if flags["data"]:
         flags["data"] = whole_path(flags["data"])
-    _show_package_to_workers()
+    contract = load(folder)
+    if not 1 <= workers <= contract.shards:
+        # Else Ray waits, perhaps for ever, until it has machines for them.
+        raise RunError(
+            f"{workers} workers, but the batch is cut into {contract.shards} parts: give --workers 1 to {contract.shards}"
+        )
+    show_package_to_workers()
     kept = Path(storage) if storage else Path(tempfile.mkdtemp(prefix="sorth-ray-"))
     config = {"folder": str(Path(folder).resolve()), "flags": flags, "mark": str(kept / "started")}
     trainer = TorchTrainer(
@@ -90,7 +96,7 @@ def _cause(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def _show_package_to_workers() -> None:
+def show_package_to_workers() -> None:
     """Ray's workers import this package too."""
     parent = str(Path(__file__).resolve().parent.parent)
     paths = [parent, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]

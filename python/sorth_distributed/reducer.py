@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .contract import Array
 from .errors import RunError, unusable
@@ -60,20 +59,16 @@ class Alone:
 
 
 class _Work:
-    def __init__(self, work: Any, then: Callable[[], None] | None = None) -> None:
-        self._work, self._then = work, then
+    def __init__(self, work: Any, own: Any, sent: Any) -> None:
+        self._work, self._own, self._sent = work, own, sent
 
     def wait(self) -> None:
         try:
             self._work.wait()
         except RuntimeError as error:
             raise RunError("another process of this run has ended: its own message says why") from error
-        if self._then:
-            self._then()
-
-
-def _copy(to: Any, source: Any) -> None:
-    to.copy_(source)
+        if self._sent.data_ptr() != self._own.data_ptr():
+            self._own.copy_(self._sent)
 
 
 class TorchReducer:
@@ -100,22 +95,15 @@ class TorchReducer:
 
     def sum(self, array: Array, half: bool = False) -> Pending:
         """All-reduces in place, asynchronously."""
-        torch = self._torch
-        own = torch.from_numpy(array.reshape(-1))
-        sent = own.to(self._device, torch.bfloat16) if half else own.to(self._device)
-        work = self._distributed.all_reduce(sent, async_op=True)
-        if sent.data_ptr() == own.data_ptr():
-            return _Work(work)
-        return _Work(work, partial(_copy, own, sent))
+        own = self._torch.from_numpy(array.reshape(-1))
+        sent = own.to(self._device, self._torch.bfloat16 if half else own.dtype)
+        return _Work(self._distributed.all_reduce(sent, async_op=True), own, sent)
 
     def share(self, array: Array, source: int) -> Pending:
         """Broadcasts in place, asynchronously."""
         own = self._torch.from_numpy(array.reshape(-1))
         sent = own.to(self._device)
-        work = self._distributed.broadcast(sent, source, async_op=True)
-        if sent.data_ptr() == own.data_ptr():
-            return _Work(work)
-        return _Work(work, partial(_copy, own, sent))
+        return _Work(self._distributed.broadcast(sent, source, async_op=True), own, sent)
 
     def close(self) -> None:
         """Leaves the group."""
@@ -138,8 +126,15 @@ def _has_gpus() -> bool:
     return bool(torch.cuda.device_count() >= int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def summed(reducer: Reducer, numbers: Sequence[float]) -> list[float]:
-    """The sums of a few numbers over all processes."""
-    array = np.array(numbers, np.float64)
+def summed(reducer: Reducer, numbers: ArrayLike) -> Array:
+    """The sums of numbers over all processes."""
+    array: Array = np.array(numbers, np.float64, order="C")
     reducer.sum(array).wait()
-    return [float(one) for one in array]
+    return array
+
+
+def of_each(reducer: Reducer, number: float) -> Array:
+    """The number that each process gives, by rank."""
+    own = np.zeros(reducer.size)
+    own[reducer.rank] = number
+    return summed(reducer, own)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import RunError
-from .reducer import Reducer, summed
+from .reducer import Reducer, of_each
 
 
 def launch() -> str | None:
@@ -27,7 +27,7 @@ def is_restart(run: Path | None, reducer: Reducer) -> bool:
     name = launch()
     if run and name and _mark(run).exists():
         own = own or _mark(run).read_text() == name
-    return summed(reducer, [float(own)])[0] > 0
+    return bool(of_each(reducer, own).any())
 
 
 def begin_launch(run: Path) -> None:
@@ -49,10 +49,8 @@ def is_there(path: Path, reducer: Reducer) -> bool:
 
 
 def _holder(path: Path, reducer: Reducer) -> int | None:
-    flags = [0.0] * reducer.size
-    flags[reducer.rank] = float(path.is_file())
-    found = [rank for rank, flag in enumerate(summed(reducer, flags)) if flag > 0]
-    return found[0] if found else None
+    found = np.flatnonzero(of_each(reducer, path.is_file()))
+    return int(found[0]) if found.size > 0 else None
 
 
 def holder_of(path: Path, reducer: Reducer) -> int:
@@ -69,7 +67,7 @@ def shared_content(path: Path, reducer: Reducer) -> bytes:
     content = path.read_bytes() if reducer.rank == holder else b""
     if reducer.size == 1:
         return content
-    length = int(summed(reducer, [float(len(content))])[0])
+    length = int(of_each(reducer, len(content)).sum())
     array = np.frombuffer(content, np.uint8).copy() if content else np.zeros(length, np.uint8)
     reducer.share(array, holder).wait()
     return array.tobytes()

@@ -146,15 +146,10 @@ def _compact(values: Array, is_float: bool) -> Array:
 
 def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
     pieces: list[Array] = []
-    is_float = False
     for column in given["columns"]:
         name = column["name"]
         if column["kind"] == "list":
-            lists = np.array([_list(path, row, column) for row in rows], np.float64)
-            if "mean" in column:
-                is_float = True
-                lists = (lists - np.array(column["mean"])) / np.array(column["std"])
-            pieces.append(lists)
+            pieces.append(_standardized(np.array([_list(path, row, column) for row in rows], np.float64), column))
         elif column["kind"] == "category":
             known = column["categories"]
             places = [None if _is_missing(row[name]) else _place(path, row, name, known) for row in rows]
@@ -168,12 +163,14 @@ def _input(path: Path, given: Mapping[str, Any], rows: Sequence[Row]) -> Column:
                 pieces.append(shares)
         else:
             values = np.array([_filled(path, row, column) for row in rows])
-            if "mean" in column:
-                is_float = True
-                values = (values - column["mean"]) / column["std"]
-            pieces.append(values[:, np.newaxis])
+            pieces.append(_standardized(values, column)[:, np.newaxis])
+    is_float = any("mean" in column for column in given["columns"])
     array = _compact(np.concatenate(pieces, axis=1), is_float).reshape(len(rows), *given["shape"])
     return column_of(given["name"], array)
+
+
+def _standardized(values: Array, column: Mapping[str, Any]) -> Array:
+    return (values - np.array(column["mean"])) / np.array(column["std"]) if "mean" in column else values
 
 
 def _list(path: Path, row: Row, column: Mapping[str, Any]) -> Sequence[float]:

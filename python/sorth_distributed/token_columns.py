@@ -23,9 +23,7 @@ def is_usual(name: str) -> bool:
 
 def tokens_of(dataset: Dataset) -> Column:
     """The array `input_ids`, else the one that serves as x."""
-    by_name = {one.name: one for one in dataset.inputs}
-    x = next((one for one in dataset.inputs if one.name.lower() == "x"), dataset.inputs[0])
-    return by_name.get("input_ids", x)
+    return next((one for one in dataset.inputs if one.name == "input_ids"), dataset.main)
 
 
 def _attention_of(dataset: Dataset, rows: Rows, shape: tuple[int, ...]) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 
 from . import checks, random_streams
 from .augmentation import augmented
-from .batch_norm import averaged_statistics, summary_of
+from .batch_norm import averaged_statistics
 from .best_epochs import Decisions
 from .checkpoints import read_tensors, write_tensors
 from .contract import DTYPES, Array, Contract, State
@@ -23,7 +23,7 @@ from .evaluation import Evaluation
 from .export import write_model
 from .feeds import Feeder, normalization_of
 from .fit_loop import Event, Fit, FitLoop, NotANumber, NothingLeft
-from .graphs import Buffer, StepGraphs
+from .graphs import Buffer, StepGraphs, fill
 from .identity import identity_of
 from .labels import check_labels
 from .mixup import mixture_of
@@ -127,7 +127,7 @@ class Worker:
                 metadata["averages"] = json_text(slots)
             for kind in kinds:
                 write_tensors(Path(folder) / f"{kind}.safetensors", tensors, metadata)
-        summed(self.reducer, [0.0])
+        summed(self.reducer, 0.0)
 
     def _gathered(self) -> dict[str, Array]:
         """The whole state in the model's form; with a sharded optimizer, its owners send their slots."""
@@ -232,13 +232,8 @@ class Worker:
         mixture = mixture_of(contract.raw["data"]["mixup"], rows, turn_of_data)
         for index, shard in enumerate(graphs.shards):
             part = slice(shard * size, (shard + 1) * size)
-            fed = feeder.read(rows[part], turn_of_data, mixture and mixture.part(part))
-            for name, array in fed.items():
-                if name in graphs.feeds[index]:
-                    graphs.feeds[index][name].write(array)
-            for one, numbers in drawn:
-                if one.name in graphs.feeds[index]:
-                    graphs.feeds[index][one.name].write(one.part(numbers, shard, contract.shards))
+            fill(graphs.feeds[index], feeder.read(rows[part], turn_of_data, mixture and mixture.part(part)))
+            fill(graphs.feeds[index], {one.name: one.part(numbers, shard, contract.shards) for one, numbers in drawn})
         graphs.run_stages()
         loss = graphs.number(contract.raw["loss"])
         if contract.raw["scaling"] is None and not math.isfinite(loss):
@@ -320,7 +315,9 @@ class Worker:
         )
         for name, array in found.items():
             self.graphs.state[name].write(array)
-        return summary_of(found)
+        # Each layer has a mean and a variance.
+        layers = "1 layer" if len(found) == 2 else f"{len(found) // 2} layers"
+        return f"BatchNorm: {layers} with the statistics of the averaged weights on the training data"
 
     def record(self) -> dict[str, Any]:
         """What the trained model keeps about its data."""

@@ -97,7 +97,12 @@ export async function distributionOf(
   const lower = await backend?.lowering();
   const movesMomentum = step.ports.scalars.momentum !== undefined;
   const part = { movesMomentum, ...(shards > 1 && { batch: batch / shards }) };
-  const shard = { optimizer: adamw(), ...run, samplesFirst: true, ...part };
+  // What is said of the joint batch was said when the trainer was made.
+  const isJoint = options.exact || shards === 1;
+  const shard = {
+    ...{ optimizer: adamw(), ...run, samplesFirst: true, ...part },
+    ...(isJoint && { onMessage: () => {} }),
+  };
   const { stages, ...split } = await stagesOf(model, { ...shard, ...(lower && { lower }) }, options, probe);
   const { ports } = split;
   checkSameState(step.ports, ports);

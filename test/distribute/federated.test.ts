@@ -114,10 +114,13 @@ for flags, reason in [(["-o", "model.onnx"], "already exists"), (["--checkpoint"
     const out = await run(
       "-c",
       `
-import json
+import json, re
 import numpy as np
-from sorth_distributed import Worker, load, load_data
-from sorth_distributed.flower import parameters_of, part_of, simulate, take_parameters, train_round
+from flwr.simulation import run_simulation
+from sorth_distributed import RunError, Worker, load, load_data
+from sorth_distributed.flower import (
+    client_app, parameters_of, part_of, server_app, simulate, take_parameters, train_round,
+)
 contract = load("clients")
 data = load_data("data.npz", contract)
 server = Worker(contract, data=data)
@@ -136,7 +139,29 @@ for number in (1, 2):
     expected.append(server.evaluate(data.train)["loss"])
 def rounds(secure):
     return [one["loss"] for one in simulate("clients", "data.npz", clients=3, rounds=2, statistics=True, secure=secure)]
-print("\\n" + json.dumps([expected, rounds(False), rounds(True)]))
+found = [expected, rounds(False), rounds(True)]
+def of_a_broken_disk(number, clients, contract):
+    if number == 1:
+        raise ValueError("a broken disk")
+    return part_of(load_data("data.npz", contract).train, number, clients)
+for call, reason in [
+    (lambda: simulate("clients", "data.npz", clients=40, rounds=1), "fewer than the batch of 8"),
+    (lambda: simulate("clients", "data.npz", clients=0, rounds=1), "whole numbers of 1 or more"),
+    (lambda: server_app("clients", rounds=1, clients=2, secure=True), "three clients or more"),
+    (
+        lambda: run_simulation(
+            server_app("clients", rounds=2, clients=3), client_app("clients", of_a_broken_disk), num_supernodes=3,
+            backend_config={"client_resources": {"num_cpus": 1, "num_gpus": 0.0}},
+        ),
+        "round 1: a client failed: .*a broken disk",
+    ),
+]:
+    try:
+        call()
+        raise SystemExit(f"accepted: {reason}")
+    except RunError as error:
+        assert re.search(reason, str(error)), error
+print("\\n" + json.dumps(found))
 `,
     );
     const [expected = [], plain = [], masked = []] = JSON.parse(

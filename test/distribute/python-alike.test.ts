@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { npz } from "../cli/npz.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
@@ -35,8 +35,20 @@ beforeAll(async () => {
 });
 afterAll(() => runs.remove());
 
-describe("processes that would do different runs refuse to begin", () => {
+/** Two processes under torchrun, of which each does these words. */
+async function both(words: string): Promise<void> {
+  const each = ["--no-python", "bash", "-c", `exec ${python} ${words} --quiet`];
+  await start(python, [...standalone, "--nproc-per-node", "2", ...each], { cwd: runs.path });
+}
+
+describe("processes on two machines", () => {
   skipWithout(missingPython);
+
+  it("need the folder of the trained model where the first one runs, which writes it", async () => {
+    mkdirSync(at("out0"));
+    await both("graphs0/run.py --data data.npz --max-steps 1 -o out$RANK/trained.onnx");
+    expect(existsSync(at("out0/trained.onnx"))).toBe(true);
+  }, 120_000);
 
   it.each([
     { words: "graphs0/run.py --data size$RANK.npz", said: "process 1 has other data than process 0" },
@@ -47,11 +59,9 @@ describe("processes that would do different runs refuse to begin", () => {
     },
     { words: "graphs$RANK/run.py --data data.npz", said: "has another folder of graphs than process 0" },
   ])(
-    "$words",
+    "refuse to begin where they would do different runs: $words",
     async ({ words, said }) => {
-      const each = ["--no-python", "bash", "-c", `exec ${python} ${words} --quiet`];
-      const torchrun = [...standalone, "--nproc-per-node", "2", ...each];
-      await expect(start(python, torchrun, { cwd: runs.path })).rejects.toThrow(said);
+      await expect(both(words)).rejects.toThrow(said);
     },
     120_000,
   );

@@ -99,6 +99,10 @@ describe("data of workers", () => {
     { flags: [...data, "-o", "no-folder/x.onnx"], says: "does not exist; create it first" },
     { flags: [...data, "-o", "idx", "--force"], says: "it is a folder; give a file name" },
     { flags: [...data, "-o", "plain/update.onnx", "--force"], says: "belongs to the graphs" },
+    {
+      flags: [...data, "-o", "best.onnx", "--validation", "0.25", "--early-stop", "2"],
+      says: "the weights of best are those of a checkpoint: give --checkpoint",
+    },
     { flags: [...data, "--checkpoint", "data.npz"], says: "is a file; give --checkpoint another name" },
     { flags: [...data, "--checkpoint", "plain", "--force"], says: "was written by sorth-onnx distribute" },
     { flags: [...data, "--resume", "plain/state"], says: "was written by sorth-onnx distribute" },

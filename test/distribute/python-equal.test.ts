@@ -1,7 +1,18 @@
+import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readModel, writeModel } from "../../src/index.ts";
 import { skipWithout } from "../helpers/skip-without.ts";
-import { expectNear, type Line, missingPython, PythonRuns, quiet, sorth } from "./python-runs.ts";
+import {
+  expectNear,
+  type Line,
+  missingPython,
+  PythonRuns,
+  python,
+  quiet,
+  sorth,
+  standalone,
+  start,
+} from "./python-runs.ts";
 import { smallModel } from "./small-model.ts";
 
 const runs = new PythonRuns();
@@ -94,4 +105,29 @@ describe("processes that train together", () => {
     },
     300_000,
   );
+
+  it("gradients that travel in several pieces are those of one piece, to the bit", async () => {
+    const run = ["--batch", "16", "--max-steps", "6", "--penalty", "none", "--lr", "0.01"];
+    await sorth("distribute", at("model.onnx"), ...run, "-o", at("pieces"), "--workers", "4", "--quiet");
+    const program = [
+      "import sys",
+      `sys.path.insert(0, ${JSON.stringify(at("pieces"))})`,
+      "from pathlib import Path",
+      "from sorth_distributed import command, graphs",
+      "graphs.BUCKET_BYTES = 100",
+      "buckets_of = graphs.buckets_of",
+      "def several(*words):",
+      "    found = buckets_of(*words)",
+      "    assert sum(is_gradient for _, is_gradient in found) > 1",
+      "    return found",
+      "graphs.buckets_of = several",
+      `sys.exit(command.main(Path(${JSON.stringify(at("pieces"))})))`,
+    ];
+    writeFileSync(at("pieces.py"), program.join("\n"));
+    const words = [...standalone, "--nproc-per-node", "2", at("pieces.py"), "--quiet", ...data];
+    await start(python, [...words, "--checkpoint", "several"], { cwd: runs.path });
+    await runPython("pieces", 2, ...data, "--checkpoint", "one");
+    expect(losses("several")).toHaveLength(6);
+    expect(losses("several")).toEqual(losses("one"));
+  }, 120_000);
 });

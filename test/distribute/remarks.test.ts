@@ -9,6 +9,21 @@ const folder = temporaryFolder();
 const at = (name: string) => join(folder.path, name);
 afterAll(() => folder.remove());
 
+test("what is said of the joint batch is said once", async () => {
+  await writeModel(smallModel(), at("once.onnx"));
+  for (const parts of [
+    ["--workers", "2", "--exact"],
+    ["--workers", "1"],
+  ]) {
+    const words = [...parts, "--batch", "4", "--penalty", "som", "-o", at("once"), "--force"];
+    const { code, stderr } = await cli("distribute", at("once.onnx"), ...words);
+    expect({ code, said: stderr.match(/4 rows for 8 units/g) }).toEqual({
+      code: 0,
+      said: ["4 rows for 8 units"],
+    });
+  }
+});
+
 test.each([
   { flags: ["--penalty", "so"], says: undefined },
   {
