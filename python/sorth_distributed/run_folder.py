@@ -113,15 +113,20 @@ def check_folder(contract: Contract, folder: Path) -> None:
         raise RunError(f'"{folder}" was written by sorth-onnx distribute: give --checkpoint another folder')
 
 
+_RECORDS = {"config.yaml", "model.onnx", "report.html", "run.json", "run.jsonl"}
+
+
 def check_new(folder: Path, force: bool) -> None:
     """Refuses the folder of an earlier run for a new one."""
-    names = [one for one in folder.iterdir() if one.name not in ("run.lock", ".launch")] if folder.is_dir() else []
-    if names and not force:
+    files = [one for one in folder.iterdir() if one.name not in ("run.lock", ".launch")] if folder.is_dir() else []
+    names = {one.name for one in files}
+    # Nothing can go on from the records of a run that ended before its first checkpoint.
+    if names and not force and not ("run.json" in names and names <= _RECORDS):
         raise RunError(
             f'"{folder}" already holds a run; continue it with --resume, give --checkpoint another folder, '
             "or --force to replace it"
         )
-    for old in names:
+    for old in files:
         if old.suffix == ".safetensors":
             old.unlink()
 

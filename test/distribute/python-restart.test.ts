@@ -70,9 +70,12 @@ describe("runs that are interrupted", () => {
     const run = ["--batch", "16", "--penalty", "none", "--weight-decay", "10", "--lr", "3e38"];
     await sorth("distribute", at("model.onnx"), ...run, "-o", at("huge"), "--workers", "1", "--quiet");
     const flags = [...data, "--checkpoint", "huge.run", "--save-every", "1"];
-    const failed = await runPython("huge", 1, ...flags).catch((reason: { stderr: string }) => reason.stderr);
+    const fails = () => runPython("huge", 1, ...flags).catch((reason: { stderr: string }) => reason.stderr);
+    const failed = await fails();
     expect(failed).toMatch(/^error: after step 1, ".*" holds NaN or infinite numbers, though the loss is/);
     expect(existsSync(at("huge.run/last.safetensors"))).toBe(false);
+    // Nothing goes on from that folder, so that a run may begin in it again.
+    expect(await fails()).toBe(failed);
   });
 
   it("a worker that dies starts the run again from its last checkpoint, with the same end", async () => {
