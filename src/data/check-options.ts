@@ -13,6 +13,7 @@ const names = {
     label: "text",
     targets: "list",
     columns: "list",
+    classes: "list",
     missing: true,
   },
   ...{ standardize: "flag", tokenizer: "text", length: true, text: "text", apart: "flag", truncation: true },
@@ -25,8 +26,8 @@ export function checkDataOptions(options: DataOptions): void {
   checkChoice("missing (--missing)", options.missing, ["mean", "zero", "drop"]);
   checkChoice("resize (--resize)", options.resize, ["crop", "stretch"]);
   checkChoice("truncation (--truncation)", options.truncation, truncations);
-  for (const name of ["columns", "targets"] as const) {
-    for (const column of options[name] ?? []) checkText(`a column of ${name}`, column);
+  for (const name of ["columns", "targets", "classes"] as const) {
+    for (const column of options[name] ?? []) checkText(`what ${name} lists`, column);
   }
   if (options.model !== undefined) checkModel(options.model);
   const made = "a conversion is what loadData or conversionOf gives";

@@ -6,6 +6,7 @@ import { readOrdinary } from "../onnx/read-file.ts";
 import { reasonOf } from "../onnx/write-file.ts";
 import { checkDataOptions } from "./check-options.ts";
 import { loadMnist } from "./mnist-node.ts";
+import { namesOf } from "./named-classes.ts";
 import { parseNpz } from "./npz.ts";
 import type { DataOptions } from "./options.ts";
 import { inOrder, isShard, partNameOf } from "./shards.ts";
@@ -43,7 +44,8 @@ export const dataKinds =
 export async function loadData(spec: string, options: DataOptions = {}): Promise<SplitData> {
   checkText("what names data", spec);
   checkDataOptions(options);
-  const data = await loadKind(spec, options);
+  const { classes = namesOf(options.model) } = options;
+  const data = await loadKind(spec, { ...options, classes });
   // Folders of images change them when they are decoded.
   if (!options.augment || data.conversion?.images) return data;
   const { augmentedDataset } = await import("./images/augmented.ts");

@@ -14,6 +14,8 @@ export interface DataOptions {
   readonly conversion?: DataConversion | undefined;
   /** Tables: the column of the labels, or several with commas, which are one label of as many numbers; default: the one with a usual name (y, label, target, …). */
   readonly label?: string | undefined;
+  /** The names of the model's classes in their order, which labels that are names get; default: the names that {@link model} got with its last layer, else alphabetical. */
+  readonly classes?: readonly string[] | undefined;
   /** Tables: further columns with labels or masks, which losses read by name. */
   readonly targets?: readonly string[] | undefined;
   /** Tables: the columns to feed; default: all but the labels. */

@@ -44,7 +44,7 @@ test("loadData says what an option takes", async () => {
   await expect(load({ columns: "a,b" })).rejects.toThrow(
     'columns is a list, as in [ … ], not the text "a,b"',
   );
-  await expect(load({ columns: ["a", 1] })).rejects.toThrow("a column of columns is a text, not 1");
+  await expect(load({ columns: ["a", 1] })).rejects.toThrow("what columns lists is a text, not 1");
   const gives = "a conversion is what loadData or conversionOf gives";
   await expect(load({ conversion: {} })).rejects.toThrow(`${gives}, not an Object`);
   await expect(load({ conversion: Promise.resolve() })).rejects.toThrow(`${gives}, not a promise: await it`);

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { DataError } from "../../errors.ts";
 import type { DataConversion } from "../conversion.ts";
-import { imageClasses, type LabelledPath } from "../image-classes.ts";
+import { imageClasses, type LabelledPath, placedImages } from "../image-classes.ts";
 import { wantedInputs } from "../model-inputs.ts";
+import { classesNamed } from "../named-classes.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import type { Augmentation } from "./augment.ts";
@@ -23,7 +24,13 @@ export async function loadImageFolder(folder: string, options: DataOptions): Pro
         input: options.model && wantedInputs(options.model, options.dims)[0]?.name,
       }
     : imageConversionFor(folder, options);
-  const sorted = imageClasses(await filesBelow(folder), folder, stored?.classes);
+  const files = await filesBelow(folder);
+  const known = stored ? stored.classes : options.classes;
+  if (!stored && known) {
+    const found = placedImages(files, known).flatMap((image) => image.class ?? []);
+    classesNamed(`${folder}: the folder`, found, known);
+  }
+  const sorted = imageClasses(files, folder, known);
   const part = async (paths: readonly LabelledPath[], name: string, augment?: Augmentation) => {
     if (paths.length === 0) return undefined;
     const sizes = await checkImages(

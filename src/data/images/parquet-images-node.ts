@@ -4,6 +4,7 @@ import { Murmur } from "../checksum.ts";
 import type { DataConversion, ImageConversion } from "../conversion.ts";
 import { isLabelName } from "../match.ts";
 import { wantedInputs } from "../model-inputs.ts";
+import { classesNamed } from "../named-classes.ts";
 import type { DataOptions } from "../options.ts";
 import type { SplitData } from "../split-data.ts";
 import {
@@ -49,7 +50,7 @@ export async function loadParquetImages(
     : imageConversionFor(path, options);
   const label = labelColumnOf(opened, path, image, options);
   const { contents, labels, dropped } = await readRows(all, path, { image, label }, options);
-  const classes = stored?.classes ?? classesOf(opened, label, labels);
+  const classes = stored?.classes ?? classesOf(path, opened, { label, labels, names: options.classes });
   const images = contents.map(
     (content, i): EncodedImage => ({
       ...{ name: content.where, content: content.bytes },
@@ -214,14 +215,23 @@ function labelIn(value: unknown, where: string, column: string): LabelValue | un
   );
 }
 
+interface Labels {
+  readonly label: string | undefined;
+  readonly labels: readonly LabelValue[];
+  /** The classes that the model names. */
+  readonly names: readonly string[] | undefined;
+}
+
 /** The names of the classes: those that Hugging Face's datasets record, else the texts of the labels in alphabetical order. */
 function classesOf(
+  path: string,
   { metadata }: ParquetFile,
-  label: string | undefined,
-  labels: readonly LabelValue[],
+  { label, labels, names }: Labels,
 ): readonly string[] | undefined {
   if (label === undefined) return undefined;
-  if (labels.some((one) => typeof one === "string")) return [...new Set(labels.map(String))].sort();
+  if (labels.some((one) => typeof one === "string")) {
+    return classesNamed(`${path}: the label`, [...new Set(labels.map(String))].sort(), names);
+  }
   return recordedClasses(metadata).get(label);
 }
 

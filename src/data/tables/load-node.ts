@@ -114,7 +114,7 @@ async function asNew(source: TableSource, options: DataOptions): Promise<SplitDa
   const { rows, columns } = await survey(source, names, missing === "drop");
   const label = columns.find(({ name }) => name === chosen.label);
   const plan = planTable(source, columns, label, {
-    ...{ missing, standardize, targets, length },
+    ...{ missing, standardize, targets, length, classes: options.classes },
     ...(inputs && { inputs }),
   });
   const wholeInputs = model ? inputsOfWholeNumbers(model) : new Set<string>();

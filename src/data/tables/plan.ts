@@ -2,6 +2,7 @@ import { DataError, UsageError } from "../../errors.ts";
 import { elementCount } from "../../onnx/tensor.ts";
 import { isLabelName } from "../match.ts";
 import type { WantedInput } from "../model-inputs.ts";
+import { classesNamed } from "../named-classes.ts";
 import { isUsual } from "../token-columns.ts";
 import type { ColumnConversion, Missing, TableConversion, TableInput, TableLabel } from "./conversion.ts";
 import { widthOf } from "./conversion.ts";
@@ -22,6 +23,8 @@ interface TableOptions {
   readonly standardize?: boolean | undefined;
   /** Lists of tokens: how many a sample has; longer ones are cut. */
   readonly length?: number | undefined;
+  /** The classes that the model names. */
+  readonly classes?: readonly string[] | undefined;
   /** The model's inputs for data; default: one input `x`. */
   readonly inputs?: readonly WantedInput[] | undefined;
 }
@@ -104,7 +107,7 @@ export function planTable(
   }
   const plan: TableConversion = {
     inputs: conversion,
-    ...(label && { label: labelFrom(label, source) }),
+    ...(label && { label: labelFrom(label, source, options.classes) }),
     ...(targets.length > 0 && { targets: targets.map((one) => labelFrom(one, source)) }),
     ...(missing === "drop" && { dropsMissing: true as const }),
   };
@@ -115,15 +118,19 @@ export function planTable(
   return whole;
 }
 
-/** A column of labels: classes for texts, a length for lists, and the names of classes that the file records. */
+/**
+ * A column of labels: classes for texts, a length for lists, and the names of classes that the file records.
+ * @param named - the classes that the model names
+ */
 export function labelFrom(
   { name, kind, categories, length }: SurveyedColumn,
-  { classNames }: TableSource,
+  { name: table, classNames }: Pick<TableSource, "name" | "classNames">,
+  named?: readonly string[],
 ): TableLabel {
   const names = kind === "category" ? undefined : classNames?.get(name);
   return {
     name,
-    ...(kind === "category" && { classes: categories }),
+    ...(kind === "category" && { classes: classesNamed(`${table}: the label`, categories, named) }),
     ...(kind === "list" && { length }),
     ...(names && { names }),
   };

@@ -24,7 +24,7 @@ export async function rows(
 ): Promise<SplitData> {
   const { name } = source;
   const read = new RowTexts(source, conversion);
-  const label = await labelOf(source, conversion, options.missing === "drop");
+  const label = await labelOf(source, conversion, options);
   const total = await rowsIn(source);
   const tokens = length ?? (await longest(source, read, loaded, options.missing));
   const text: TextConversion = { ...conversion, length: tokens, ...(label && { label }) };
@@ -161,13 +161,13 @@ function wantsTypes(text: Omit<TextConversion, "length">, { model, dims }: DataO
 async function labelOf(
   source: TableSource,
   { label }: Pick<TextConversion, "label">,
-  drops: boolean,
+  { missing, classes }: Pick<DataOptions, "missing" | "classes">,
 ): Promise<TextConversion["label"]> {
   if (!label || !source.columns.includes(label.name)) return undefined;
   if (label.classes || label.length !== undefined) return label;
-  const { columns } = await survey(source, [label.name], drops);
+  const { columns } = await survey(source, [label.name], missing === "drop");
   const [found] = columns;
-  return found ? labelFrom(found, source) : label;
+  return found ? labelFrom(found, source, classes) : label;
 }
 
 async function rowsIn(source: TableSource): Promise<number> {
