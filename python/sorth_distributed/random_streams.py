@@ -88,6 +88,16 @@ def _jump(power: int) -> Words:
     return units
 
 
+def _share(words: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """From 0 to 1, multiples of 2**-24."""
+    return (words & np.uint32(0xFFFFFF)).astype(np.float64) * 2.0**-24
+
+
+def _fine_share(high: NDArray[np.uint32], low: NDArray[np.uint32]) -> NDArray[np.float64]:
+    """From 0 to 1, multiples of 2**-53."""
+    return ((high & np.uint32(0x3FFFFFF)).astype(np.float64) * 2.0**27 + (low & np.uint32(0x7FFFFFF))) * 2.0**-53
+
+
 class Stream:
     """Random numbers for one purpose and keys, as `randomStream` of sorth-onnx gives them."""
 
@@ -116,15 +126,13 @@ class Stream:
         self._words = lanes[:, -1:].copy()
         return numbers.T.reshape(-1)
 
-    def float32(self, count: int) -> NDArray[np.float32]:
+    def float32(self, count: int) -> NDArray[np.float64]:
         """Uniform from 0 to 1, multiples of 2**-24."""
-        return (self.words(count) & np.uint32(0xFFFFFF)).astype(np.float32) * np.float32(2**-24)
+        return _share(self.words(count))
 
     def float64(self, count: int) -> NDArray[np.float64]:
         """Uniform from 0 to 1, multiples of 2**-53."""
-        pairs = self.words(2 * count).reshape(count, 2).astype(np.uint64)
-        high, low = pairs[:, 0] & np.uint64(0x3FFFFFF), pairs[:, 1] & np.uint64(0x7FFFFFF)
-        return (high * np.uint64(0x8000000) + low).astype(np.float64) * 2.0**-53
+        return _fine_share(*self.words(2 * count).reshape(count, 2).T)
 
     def normal(self, count: int) -> NDArray[np.float64]:
         """Standard normal numbers (Box-Muller)."""
@@ -164,13 +172,11 @@ class SampleStreams:
 
     def float32(self) -> NDArray[np.float64]:
         """For each sample a number from 0 to 1, a multiple of 2**-24."""
-        return (_next(self._words) & np.uint32(0xFFFFFF)).astype(np.float64) * 2.0**-24
+        return _share(_next(self._words))
 
     def float64(self) -> NDArray[np.float64]:
         """For each sample a number from 0 to 1, a multiple of 2**-53."""
-        high = (_next(self._words) & np.uint32(0x3FFFFFF)).astype(np.float64)
-        low = (_next(self._words) & np.uint32(0x7FFFFFF)).astype(np.float64)
-        return (high * 2.0**27 + low) * 2.0**-53
+        return _fine_share(_next(self._words), _next(self._words))
 
     def below(self, size: int) -> NDArray[np.int64]:
         """For each sample a whole number from 0 to size - 1."""
@@ -201,7 +207,7 @@ def split_rows(size: int, fraction: float, seed: int) -> tuple[NDArray[np.int64]
 def of_step(contract: Contract, step: int, epoch: int) -> list[tuple[Drawn, NDArray[np.float32]]]:
     """What a step of the joint batch draws: Dropout masks, 0 or 1, and numbers of penalties and of the model's nodes."""
     stream = Stream("dropout", contract.seed, step)
-    masks = [stream.float32(math.prod(mask.shape)).astype(np.float64) >= mask.raw["ratio"] for mask in contract.masks]
+    masks = [stream.float32(math.prod(mask.shape)) >= mask.raw["ratio"] for mask in contract.masks]
     draws = [drawn(one.raw, contract.seed, epoch if one.raw["anew"] == "epoch" else step) for one in contract.draws]
     found = zip((*contract.masks, *contract.draws), (*masks, *draws))
     return [(one, numbers.astype(np.float32).reshape(one.shape)) for one, numbers in found]

@@ -197,20 +197,16 @@ class Worker:
         assert self.data is not None
         if self.plan and not self.other_data:
             self.remarks += checks.check_data(self.plan, self.data.train, fit.validation)
-        plan: dict[str, Any] = {"epochs": fit.epochs, "data": identity_of(self.data.train)}
-        if fit.max_steps is not None:
-            plan["maxSteps"] = fit.max_steps
-        if fit.validation is not None:
-            plan["validation"] = fit.validation
-        elif validation is not None:
-            plan["validation"] = identity_of(validation)
-        if fit.monitor is not None:
-            plan["monitor"] = fit.monitor
-        if fit.keep is not None:
-            plan["keep"] = fit.keep
-        if fit.early_stop is not None:
-            plan["earlyStop"] = dict(fit.early_stop)
-        return plan
+        plan = {
+            "epochs": fit.epochs,
+            "data": identity_of(self.data.train),
+            "maxSteps": fit.max_steps,
+            "validation": fit.validation if fit.validation is not None else validation and identity_of(validation),
+            "monitor": fit.monitor,
+            "keep": fit.keep,
+            "earlyStop": fit.early_stop and dict(fit.early_stop),
+        }
+        return {name: one for name, one in plan.items() if one is not None}
 
     def decisions(self) -> Decisions | None:
         """What decides between epochs; None where only the lowest validation loss counts."""
