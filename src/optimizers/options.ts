@@ -30,7 +30,10 @@ export function checkedOptions<O extends OptimizerOptions>(
   for (const [name, raw] of Object.entries(given)) {
     if (!Object.hasOwn(defaults, name)) {
       const names = Object.keys(defaults).join(", ") || "none";
-      throw new UsageError(`the ${of} has no option "${name}"; it has ${names}`);
+      const isRate = /^(lr|learning.?rate)$/i.test(name);
+      throw new UsageError(
+        `the ${of} has no option "${name}"${isRate ? ": the rate is given beside it, with --lr" : `; it has ${names}`}`,
+      );
     }
     if (raw === undefined) continue;
     const value: unknown = isPattern(raw) ? String(raw) : raw;

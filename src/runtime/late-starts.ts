@@ -57,21 +57,22 @@ export function lateStarts(
     batches > totalSteps
       ? [`the weights are updated once in ${batches} steps, and so in none of the ${totalSteps}`]
       : [];
-  const idle = Object.entries({ "learning rate": schedule, "penalty's weight": penaltySchedule }).flatMap(
-    ([name, one]) =>
-      one && isIdle(one, totalSteps, run)
-        ? [`the schedule leaves the ${name} as it is in all ${totalSteps} steps`]
-        : [],
-  );
-  return [...mean, ...frozen, ...none, ...idle];
+  const scheduled = Object.entries({
+    "learning rate": schedule,
+    "penalty's weight": penaltySchedule,
+  }).flatMap(([name, one]) => (one ? remarksOn(one, name, totalSteps, run) : []));
+  return [...mean, ...frozen, ...none, ...scheduled];
 }
 
 /** At how many steps a schedule is looked at. */
 const looks = 1000;
 
-/** Whether the factor of a schedule is 1 throughout a run; false where it depends on figures that are not known yet. */
-function isIdle(schedule: Schedule, totalSteps: number, run: ScheduledRun): boolean {
-  if (schedule.momentum) return false;
+/**
+ * Messages about a schedule whose factor is 1 throughout a run, or rises to its end without reaching 1, as in a warmup that is longer
+ * than the run; none where it depends on figures that are not known yet.
+ */
+function remarksOn(schedule: Schedule, name: string, totalSteps: number, run: ScheduledRun): string[] {
+  if (schedule.momentum) return [];
   let waits = false;
   const looking: ScheduledRun = {
     ...run,
@@ -82,5 +83,16 @@ function isIdle(schedule: Schedule, totalSteps: number, run: ScheduledRun): bool
   };
   const count = Math.min(totalSteps, looks);
   const steps = Array.from({ length: count }, (_, i) => Math.ceil(((i + 1) * totalSteps) / count));
-  return steps.every((step) => schedule(step, totalSteps, looking) === 1) && !waits;
+  const factors = steps.map((step) => schedule(step, totalSteps, looking));
+  if (waits) return [];
+  if (factors.every((factor) => factor === 1)) {
+    return [`the schedule leaves the ${name} as it is in all ${totalSteps} steps`];
+  }
+  const [last = 1] = factors.slice(-1);
+  const rises = count > 1 && factors.every((factor, i) => i === 0 || factor > (factors[i - 1] ?? 0));
+  return rises && last < 1
+    ? [
+        `the schedule raises the ${name} in all ${totalSteps} steps, to a share of ${Number(last.toPrecision(3))} at the last one: its warmup is longer than the run`,
+      ]
+    : [];
 }
