@@ -21,6 +21,7 @@ import { isObjective, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { sameContents } from "../onnx/stored.ts";
 import { optimizerNamed } from "../optimizers/table.ts";
+import { withInjectedObjective } from "../programs/injected-objective.ts";
 import { type ModelFacts, modelFacts } from "../programs/model-facts.ts";
 import type { LossOptions } from "../programs/options.ts";
 import type { TrainerOptions } from "../runtime/trainer-options.ts";
@@ -91,7 +92,13 @@ export async function newTrainer({
 }): Promise<Trainer> {
   const balanced = flags.classWeights === "balanced";
   const { classWeights: _, ...others } = flags;
-  const asked = trainerOptions(balanced ? others : flags, { injected: block !== undefined, freeBatch });
+  const asked = withInjectedObjective(model, {
+    ...trainerOptions(balanced ? others : flags, {
+      ...{ injected: block !== undefined, freeBatch },
+      hasLoss: block?.mark.objective !== undefined,
+    }),
+    onMessage,
+  });
   const ofEmbeddings = (asked.objective ? termsOf(asked.objective) : []).some((term) =>
     isOfEmbeddings(term.objective),
   );

@@ -1,9 +1,9 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
-import { objectiveText } from "../data/recorded-objective.ts";
 import type { ColumnConversion } from "../data/tables/conversion.ts";
 import { shortList } from "../data/tables/dataset.ts";
 import { UsageError } from "../errors.ts";
 import type { Model } from "../index.ts";
+import { objectiveText } from "../losses/objective-text.ts";
 import { objectiveFromStored, type StoredObjective } from "../losses/stored.ts";
 
 /**

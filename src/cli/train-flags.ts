@@ -165,11 +165,11 @@ export function addStepFlags(command: Command, { recovers = false } = {}): void 
 
 /**
  * The library's options for these flags.
- * @param injected - whether the model has an injected penalty; then none is added
+ * @param model - whether the model has an injected penalty (then none is added), leaves its batch open, and has an injected loss
  */
 export function trainerOptions(
   flags: TrainingFlags,
-  model: { injected: boolean; freeBatch: boolean },
+  model: { injected: boolean; freeBatch: boolean; hasLoss?: boolean },
 ): TrainerOptions {
   const { lr, schedule, penaltySchedule, runningVariance, seed, threads } = flags;
   const { precision, apply: applyPenalties, share: penaltyShare } = flags;
@@ -179,7 +179,8 @@ export function trainerOptions(
     throw new UsageError("--penalty-schedule needs a penalty, but this run has none; leave the flag out");
   }
   const standard = flags.teacher === undefined ? "cross-entropy" : taughtObjective;
-  const objective = flags.objective ?? (flags.loss === undefined ? [standard] : undefined);
+  const hasLoss = flags.loss !== undefined || (model.hasLoss && flags.teacher === undefined);
+  const objective = flags.objective ?? (hasLoss ? undefined : [standard]);
   return {
     ...(model.freeBatch && { batch: defaultBatch }),
     ...lossOptionsOf({ ...flags, ...given({ objective }) }),

@@ -1,12 +1,10 @@
 import { FileError } from "../errors.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { isRecord } from "../json.ts";
-import type { Objective, ObjectiveOptions } from "../losses/objective.ts";
+import type { Objective } from "../losses/objective.ts";
 import { crossEntropyIn } from "../losses/own-objective.ts";
 import { objectiveFromStored, type StoredObjective } from "../losses/stored.ts";
-import { objectiveNamed } from "../losses/table.ts";
 import { type AnyObjective, combined, isCombined } from "../losses/terms.ts";
-import { hyphened } from "../name-and-options.ts";
 import { isFloat } from "../onnx/data-types.ts";
 import type { Model } from "../onnx/model.ts";
 import { conversionKey, conversionOf, type DataConversion } from "./conversion.ts";
@@ -64,20 +62,6 @@ export function recordedLoss(model: Model): RecordedLoss | undefined {
     ...(own && { objective: own.objective }),
     ...(scores && { scores: scores.name }),
   };
-}
-
-/** A loss as the command line writes it, with the options that are not the usual ones: `huber:delta=0.5`. */
-export function objectiveText(objective: AnyObjective): string {
-  if (isCombined(objective)) return objective.terms.map((term) => objectiveText(term.objective)).join(" + ");
-  if (!("options" in objective)) return objective.name;
-  const { name, options } = objective as { readonly name: string; readonly options: ObjectiveOptions };
-  const usual = objectiveNamed(name).options;
-  const own = Object.entries(options).filter(([option, value]) => value !== usual[option]);
-  const texts = own.map(([option, value]) => {
-    const text = String(value).length > 40 ? "…" : String(value);
-    return `${hyphened(option)}=${/,/.test(text) ? `'${text}'` : text}`;
-  });
-  return texts.length === 0 ? name : `${name}:${texts.join(",")}`;
 }
 
 /** @throws FileError for what is no loss in the form of a checkpoint */

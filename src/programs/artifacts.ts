@@ -27,7 +27,7 @@ import type { LossGraph } from "./loss-graph.ts";
 import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions, TrainingFormOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
-import { prepare } from "./prepare.ts";
+import { prepare, withLoss } from "./prepare.ts";
 import type { PreparedGraph } from "./prepared-graph.ts";
 import type { Program } from "./program.ts";
 import { runningStatistics, trainingForm } from "./training-gradients.ts";
@@ -58,12 +58,9 @@ export interface Artifacts {
 const form = { irVersion: 8, embed: true, check: "structure" } as const;
 
 /** Writes the files of ONNX Runtime's training API. `Library.buildArtifacts` documents it. */
-export async function buildArtifacts(
-  model: Model,
-  options: ArtifactOptions,
-  probe: Probe,
-): Promise<Artifacts> {
-  checkKnown("buildArtifacts", options, optionNames);
+export async function buildArtifacts(model: Model, given: ArtifactOptions, probe: Probe): Promise<Artifacts> {
+  checkKnown("buildArtifacts", given, optionNames);
+  const options = await withLoss(model, given);
   const { optimizer, adamw } = options;
   if (options.objective !== undefined) termsOf(options.objective);
   if (adamw !== undefined) checkOptions("adamw", adamw);

@@ -12,7 +12,7 @@ import type { JacobianOptions, Named } from "./jacobian-products.ts";
 import { stepOptionNames } from "./option-names.ts";
 import type { LossOptions } from "./options.ts";
 import { constantWeight } from "./penalty-graph.ts";
-import { prepare } from "./prepare.ts";
+import { prepare, withLoss } from "./prepare.ts";
 import type { Program } from "./program.ts";
 import { checkInner, chooseVariables, type VariableOptions, type Variables } from "./variables.ts";
 
@@ -50,14 +50,13 @@ export interface GradientModel {
 /** Writes the gradient of a loss, or products with a Jacobian, as a graph. `Library.differentiate` documents it. */
 export async function differentiate(
   model: Model,
-  options: DifferentiateOptions,
+  given: DifferentiateOptions,
   probe: Probe,
 ): Promise<GradientModel> {
-  checkKnown("differentiate", options, optionNames);
+  checkKnown("differentiate", given, optionNames);
   const products =
-    options.vjp || options.jvp || options.jacobian || options.of
-      ? await import("./jacobian-products.ts")
-      : undefined;
+    given.vjp || given.jvp || given.jacobian || given.of ? await import("./jacobian-products.ts") : undefined;
+  const options = products ? given : await withLoss(model, given);
   const product = products?.productOf({ ...options });
   const chosen = await chosenProgram(model, options, probe, (graph) =>
     products && product ? products.differentiatedOutputs(graph, options.of) : [],

@@ -65,6 +65,12 @@ interface Held {
   readonly values: readonly Value[];
 }
 
+/** The options of a program with a loss: where they name none, that which inject added to the model. */
+export const withLoss = async <O extends LossOptions>(model: Model, options: O): Promise<O> =>
+  options.objective === undefined
+    ? (await import("./injected-objective.ts")).withInjectedObjective(model, options)
+    : options;
+
 /**
  * Reads a model into a program: empties a decoder's cache, removes an injected block and keeps its options, splits shared initializers, expands functions
  * and bodies, raises the opset, writes the attention of decoders out, infers shapes, and folds values that do not depend on data.

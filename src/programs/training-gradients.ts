@@ -21,7 +21,7 @@ import type { LossGraph } from "./loss-graph.ts";
 import type { LossScaling } from "./loss-scaling.ts";
 import type { LossOptions, PrecisionOptions, TrainingFormOptions, UpdateOptions } from "./options.ts";
 import type { PenaltyInputs } from "./penalty-graph.ts";
-import { prepare } from "./prepare.ts";
+import { prepare, withLoss } from "./prepare.ts";
 import type { Program } from "./program.ts";
 import type { DataPort, DrawPort, PenaltyPort, StatePort, StepPorts } from "./step-ports.ts";
 import type { TrainedParameter } from "./update.ts";
@@ -95,10 +95,11 @@ export function trainingForm(
  */
 export async function trainingGradients(
   model: Model,
-  options: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay" | "applyPenalties"> & ShardOptions,
+  given: TrainingOptions & Pick<UpdateOptions, "groups" | "noDecay" | "applyPenalties"> & ShardOptions,
   probe: Probe,
   ownForm = false,
 ): Promise<TrainingGradients> {
+  const options = await withLoss(model, given);
   const passes = trainingForm(model, options);
   const precision =
     options.precision === undefined

@@ -1,7 +1,7 @@
 import { conversionOf, type DataConversion } from "../data/conversion.ts";
-import { objectiveText } from "../data/recorded-objective.ts";
 import type { SplitData } from "../data/split-data.ts";
 import { given } from "../given.ts";
+import { objectiveText } from "../losses/objective-text.ts";
 import { isStorable, storedObjective } from "../losses/stored.ts";
 import { normalizationFor } from "./batch-feeds.ts";
 import { describeData } from "./describe-data.ts";

@@ -2,7 +2,6 @@ import { conversionOf } from "../data/conversion.ts";
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
 import {
-  objectiveText,
   type RecordedLoss,
   type RecordedObjective,
   recordedLoss,
@@ -13,6 +12,7 @@ import { given } from "../given.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import type { Objective } from "../losses/objective.ts";
+import { objectiveText } from "../losses/objective-text.ts";
 import { isCombined, isObjective, isOfEmbeddings, type NamedTerm, termsOf } from "../losses/terms.ts";
 import { ClassMetrics } from "../metrics/class-metrics.ts";
 import { classesOf, classRows } from "../metrics/class-rows.ts";
@@ -24,6 +24,7 @@ import { checkMetrics, kindOf } from "../metrics/table.ts";
 import { checkNumber, countFromZero } from "../numbers.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { injectedObjective } from "../programs/injected-objective.ts";
 import { checkRunOptions, modelRunNames } from "./check-run-options.ts";
 import { joinedFigures } from "./evaluator.ts";
 import { measuredTerm } from "./measured-term.ts";
@@ -130,6 +131,8 @@ function askedObjective(
     const { loss = "", objective: inside, isObjective: isWhole, scores } = trained ?? {};
     return inside && isWhole ? { objective: inside, ...given({ output: scores }) } : { loss };
   }
+  const injected = injectedObjective(model, { ...given({ output, onMessage }) });
+  if (injected) return injected;
   const { ownLoss, loss = ownLoss } = conversionOf(model) ?? {};
   if (loss !== undefined) {
     const why = trained ? "its own" : "which its file does not hold";

@@ -1,12 +1,8 @@
 import type { Dataset } from "../data/dataset.ts";
 import { objectiveFor } from "../data/labels.ts";
-import {
-  objectiveText,
-  type RecordedLoss,
-  recordedLoss,
-  recordedObjective,
-} from "../data/recorded-objective.ts";
+import { type RecordedLoss, recordedLoss, recordedObjective } from "../data/recorded-objective.ts";
 import { UsageError } from "../errors.ts";
+import { given } from "../given.ts";
 import { graphOf } from "../graph/model-graph.ts";
 import { dimAt, type Shape } from "../graph/shapes.ts";
 import { checkKnown, type OptionNames } from "../known-options.ts";
@@ -14,10 +10,12 @@ import { placeOf } from "../losses/class-scores.ts";
 import { crossEntropy } from "../losses/cross-entropy.ts";
 import { meanSquaredError } from "../losses/elementwise.ts";
 import type { Objective } from "../losses/objective.ts";
+import { objectiveText } from "../losses/objective-text.ts";
 import { choosePrediction } from "../losses/prediction.ts";
 import { isObjective, isOfEmbeddings, termsOf } from "../losses/terms.ts";
 import type { Model } from "../onnx/model.ts";
 import { elementCount } from "../onnx/tensor.ts";
+import { injectedObjective } from "../programs/injected-objective.ts";
 import { checkRunOptions, modelRunNames } from "./check-run-options.ts";
 import { type ModelRunOptions, modelResults, type ValueResults } from "./model-run.ts";
 import type { TrainerRuntime } from "./trainer-runtime.ts";
@@ -125,11 +123,13 @@ function recordedTerm(
   model: Model,
   { output, onMessage }: PredictOptions,
 ): { readonly objective: Objective; readonly output?: string } | undefined {
-  const recorded = recordedObjective(model, output);
+  const trained = recordedObjective(model, output);
+  const injected = trained ? undefined : injectedObjective(model, { ...given({ output, onMessage }) });
+  const recorded = trained ?? injected;
   const [term, second] = recorded ? termsOf(recorded.objective, recorded.output) : [];
   if (!term || second || !isObjective(term.objective)) return undefined;
   const { objective, output: read = output } = term;
-  if (objective.name !== "cross-entropy") {
+  if (trained && objective.name !== "cross-entropy") {
     onMessage?.(
       `answers as ${objectiveText(objective)} reads them, which the model was trained with; objective (--objective) names another`,
     );

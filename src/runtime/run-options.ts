@@ -1,5 +1,6 @@
 import type { Mixup } from "../data/mixup.ts";
 import type { Model } from "../onnx/model.ts";
+import { withLoss } from "../programs/prepare.ts";
 import type { Taught } from "./taught.ts";
 import type { TrainerOptions } from "./trainer-options.ts";
 
@@ -14,7 +15,8 @@ export interface RunOptions {
 }
 
 /** The options of a run of a model, and what follows from them; unchanged without mixup and teacher. */
-export async function runOptions(model: Model, given: TrainerOptions): Promise<RunOptions> {
+export async function runOptions(model: Model, asked: TrainerOptions): Promise<RunOptions> {
+  const given = await withLoss(model, asked);
   const { teacher, metrics } = given;
   if (metrics) (await import("../metrics/table.ts")).checkMetrics(metrics);
   const taught = teacher && (await import("./taught.ts")).taughtRun(model, { ...given, teacher });

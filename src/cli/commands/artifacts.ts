@@ -76,7 +76,8 @@ export function define(command: Command, streams: CommandStreams): void {
     await checkWritable(join(folder, "artifacts"));
     const model = await readModel(path);
     const { block, freeBatch } = modelFacts(model, dimensionsOf(flags));
-    const objective = flags.objective ?? (flags.loss === undefined ? ["cross-entropy"] : undefined);
+    const hasLoss = flags.loss !== undefined || block?.mark.objective !== undefined;
+    const objective = flags.objective ?? (hasLoss ? undefined : ["cross-entropy"]);
     const injected = block !== undefined;
     if (injected) checkBesideOwnPenalty(flags);
     const artifacts = await buildArtifacts(model, {

@@ -63,6 +63,7 @@ export function define(command: Command, streams: CommandStreams): void {
     } = trainerOptions(await withLossFiles(flags), {
       injected: block !== undefined,
       freeBatch,
+      hasLoss: block?.mark.objective !== undefined,
     });
     const own = {
       ...options,
