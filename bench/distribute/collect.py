@@ -98,7 +98,7 @@ def main() -> None:
     low, high = ("524288", "16777216")
     found = {
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{os.cpu_count()} cores, shared with other work",
+        "machine": f"{os.cpu_count()} cores",
         "constants": {
             "flops": float(f"{flops():.3g}"),
             # Seconds a byte costs beside the network: the slope of sums over loopback.
