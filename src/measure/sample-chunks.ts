@@ -1,6 +1,6 @@
 import { batchAxisOf, type DimensionOptions, fedInputs } from "../analysis/dimensions.ts";
 import { checkFields } from "../check-arguments.ts";
-import { DataError } from "../errors.ts";
+import { DataError, UsageError } from "../errors.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { DeclaredDim, Value } from "../graph/node.ts";
 import { shapeText } from "../graph/shapes.ts";
@@ -33,7 +33,11 @@ export function sampleChunks(
   batch: number,
   most = Number.POSITIVE_INFINITY,
 ): SampleChunks {
-  checkFields("data are a Map of tensors by input, as sampleFeeds gives", feeds);
+  const made = "data are a Map of tensors by input, as sampleFeeds gives";
+  checkFields(made, feeds);
+  if ("fill" in feeds && typeof feeds.fill === "function") {
+    throw new UsageError(`${made}, not a dataset: write await sampleFeeds(model, dataset, 512)`);
+  }
   const data: ReadonlyMap<string, Tensor> = feeds instanceof Map ? feeds : new Map(Object.entries(feeds));
   const inputs = fedInputs(graph);
   const stranger = [...data.keys()].find((name) => !inputs.some((input) => input.name === name));

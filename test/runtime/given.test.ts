@@ -155,5 +155,9 @@ test("what is no trainer, no adapter, no generator and no part of a model is nam
     "takes a generator function, not an Array",
   );
   await expect(trainablePart(model, "bias" as never)).rejects.toThrow('not the text "bias"');
+  const feeds =
+    "data are a Map of tensors by input, as sampleFeeds gives, not a dataset: write await sampleFeeds";
+  await expect(responseAngles(model, data as never)).rejects.toThrow(feeds);
+  await expect(verify(model, model, { feeds: data as never })).rejects.toThrow("feeds are a Map of tensors");
   await expect(replaceHead(model, { classes: "cat" as never })).rejects.toThrow('not the text "cat"');
 });
